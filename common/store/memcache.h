@@ -1,0 +1,22 @@
+/*
+ * memcached through libmemcached (memcache.c is its only user), on store threads: one thread and one single-server handle a node, its own
+ * hashing, ejection and retries off, short timeouts. A thread takes all gets that wait and asks for them in one multi-get.
+ * Shared by all loops of a process; results are posted back to the loop that asked.
+ */
+#ifndef STORE_MEMCACHE_H
+#define STORE_MEMCACHE_H
+
+#include <stdint.h>
+
+#include "common/sys/loop.h"
+
+struct memcache;
+struct memcache_node; /* one node as seen from one loop */
+
+/* max_waiting: operations queued a node before ERR_BUSY. */
+struct memcache *memcache_new(uint64_t timeout_ms, unsigned max_waiting);
+void memcache_free(struct memcache **m); /* joins the threads; all loops must have stopped using it */
+/* Made on first use; (own: m). Any thread; the result belongs to the given loop's thread. */
+struct memcache_node *memcache_node(struct memcache *m, struct loop *loop, const char *address);
+
+#endif
