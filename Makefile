@@ -85,6 +85,14 @@ $(BUILD)/tests/unit/$(1)/%: $(BUILD)/tests/unit/$(1)/%.o $(call unit_libs,$(1))
 endef
 $(foreach d,$(sort $(patsubst tests/unit/%/,%,$(dir $(UNIT_SOURCES)))),$(eval $(call unit_rule,$(d))))
 
+# Integration tests speak to real servers (addresses in FANFARE_TEST_*, see tests/run) and may link all of common.
+INTEGRATION_SOURCES := $(sort $(wildcard tests/integration/*_test.c))
+INTEGRATION_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(INTEGRATION_SOURCES))
+$(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+tests: $(INTEGRATION_TESTS)
+
 unit: $(UNIT_TESTS)
 	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done
 
