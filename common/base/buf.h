@@ -24,7 +24,7 @@ bool str_ieq_c(struct str a, const char *b); /* ASCII case-insensitive */
 bool str_starts(struct str s, const char *prefix);
 /* Whole string as a decimal number, no sign, no blanks, no overflow; false leaves *ret alone. */
 bool str_u64(struct str s, uint64_t *ret);
-bool str_i64(struct str s, int64_t *ret);
+bool str_i64(struct str s, int64_t *ret); /* the same with one leading '-' allowed */
 
 struct buf {
     char *data; /* (own) */
@@ -46,7 +46,7 @@ void buf_add_be32(struct buf *b, uint32_t v);
 void buf_add_be64(struct buf *b, uint64_t v);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_drop_front(struct buf *b, size_t len); /* removes the first len bytes (memmove) */
-char *buf_take(struct buf *b, size_t *ret_len); /* (own by the caller, mem_free) hands the memory over, b is empty after */
+char *buf_take(struct buf *b, size_t *ret_len); /* (own by the caller, mem_free; never NULL) hands the memory over, b is empty after; ret_len may be NULL */
 static inline struct str buf_str(const struct buf *b) { return (struct str){b->data ? b->data : "", b->len}; }
 
 /* Big-endian words at any alignment. */
