@@ -22,9 +22,15 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_AR
 enum json_type json_type(const struct json *j);
 const char *json_type_name(enum json_type t);                 /* "a string", "an object", ... */
 const struct json *json_member(const struct json *object, const char *key); /* NULL when absent */
-struct str json_string(const struct json *j);                 /* borrowed from the root; empty unless a string */
 int64_t json_int(const struct json *j);                       /* 0 unless an int */
-double json_real(const struct json *j);
+/*
+ * Inline, because a symbol json_string or json_real of ours would be called by the JSON library in place of its own (the
+ * linker resolves a shared library's calls to the program's symbols first).
+ */
+struct str json_get_string(const struct json *j);
+double json_get_real(const struct json *j);
+static inline struct str json_string(const struct json *j) { return json_get_string(j); } /* borrowed from the root; empty unless a string */
+static inline double json_real(const struct json *j) { return json_get_real(j); }         /* of an int too; else 0 */
 bool json_bool(const struct json *j);
 size_t json_length(const struct json *j);                     /* of an array or object */
 const struct json *json_at(const struct json *array, size_t index);
