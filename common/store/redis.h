@@ -1,7 +1,7 @@
 /*
- * Redis connection on an event loop (redis.c is the only user of hiredis). Commands queue up and are flushed once an iteration. Reconnects
- * with back-off (50 ms .. 1 s, jitter). An answer slower than timeout_ms closes the connection: what was in flight on it gets
- * ERR_TIMEOUT, later calls ERR_REFUSED until it is up again.
+ * Redis connection on an event loop (redis.c is the only user of hiredis). Commands queue up and are flushed once an
+ * iteration. Reconnects with back-off (50 ms .. 1 s, jitter). An answer slower than timeout_ms closes the connection:
+ * what was in flight on it gets ERR_TIMEOUT, later calls ERR_REFUSED until it is up again.
  */
 #ifndef STORE_REDIS_H
 #define STORE_REDIS_H
@@ -23,7 +23,8 @@ int64_t redis_int(const struct redis_reply *r);
 size_t redis_len(const struct redis_reply *r);
 const struct redis_reply *redis_at(const struct redis_reply *r, size_t index);
 
-/* Exactly once a command. ERR_OK: any reply but an error. ERR_BACKEND: the server answered an error (r has its text). Else r is NULL. */
+/* Exactly once a command. ERR_OK: any reply but an error. ERR_BACKEND: the server answered an error (r has its text).
+ * Else r is NULL. */
 typedef void redis_done_fn(void *ctx, enum err err, const struct redis_reply *r);
 
 /* address: "host:port" or "unix:/path". max_pending: commands in flight before ERR_BUSY. */
@@ -35,12 +36,12 @@ enum err redis_command(struct redis *r, redis_done_fn *done, void *ctx, size_t a
 /* A command already in RESP form. */
 enum err redis_command_raw(struct redis *r, redis_done_fn *done, void *ctx, struct str resp);
 /* Lua by EVALSHA, falling back to EVAL once on NOSCRIPT. script: static storage. */
-struct redis_script {
+struct redis_script { /* its address is its identity; each connection keeps the digest and whether the server knows it
+                       */
     const char *source;
-    char sha1[41]; /* computed on first use */
 };
-enum err redis_eval(struct redis *r, struct redis_script *s, redis_done_fn *done, void *ctx, size_t key_count, size_t argc,
-                    const struct str *argv /* keys, then arguments */);
+enum err redis_eval(struct redis *r, struct redis_script *s, redis_done_fn *done, void *ctx, size_t key_count,
+                    size_t argc, const struct str *argv /* keys, then arguments */);
 
 /* Connections of one loop to any number of servers, by address: made on first use. */
 struct redis_set;
