@@ -38,7 +38,7 @@ struct timeline_header {
 };
 
 void entry_encode(struct entry e, unsigned char ret[static ENTRY_BYTES]);
-bool entry_decode(const void *bytes, size_t len, struct entry *ret); /* false: not 16 bytes or an id is 0 */
+bool entry_decode(const void *bytes, size_t len, struct entry *ret); /* false: not 16 bytes, or not ids (0, sign bit) */
 void timeline_header_encode(struct timeline_header h, unsigned char ret[static TIMELINE_HEADER_BYTES]);
 bool timeline_header_decode(const void *bytes, size_t len, struct timeline_header *ret); /* false: other size, format or state */
 
