@@ -20,9 +20,10 @@ struct loop;
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4 }; /* ERROR (and hang-up) is always reported */
 
 struct loop *loop_new(void); /* aborts when the process has no descriptor left */
-void loop_free(struct loop **l);
+void loop_free(struct loop **l); /* after its watches, hooks and tasks are gone; timers left over become idle */
 void loop_run(struct loop *l);  /* until loop_stop; may be run again */
-void loop_stop(struct loop *l); /* any thread, also from a signal handler */
+void loop_stop(struct loop *l); /* any thread, also from a signal handler; before loop_run it makes that return at once */
+void loop_again(struct loop *l); /* the coming wait does not block: what a hook queued for an earlier hook is taken up at once */
 uint64_t loop_now_ms(const struct loop *l); /* monotonic, refreshed once an iteration */
 
 /* Watched descriptor: embed it; the owner keeps the fd and closes it after loop_unwatch. Level-triggered. */
@@ -52,6 +53,7 @@ struct loop_hook {
     struct list link;
 };
 void loop_hook_add(struct loop *l, struct loop_hook *h);
+void loop_hook_add_first(struct loop *l, struct loop_hook *h); /* for what makes work for the others: the HTTP server */
 void loop_hook_del(struct loop_hook *h);
 
 /* Task: handed to the loop from any thread; run(t) is called once on the loop's thread, in the order of posting. */
