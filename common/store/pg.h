@@ -57,26 +57,29 @@ const char *pg_sqlstate(const struct pg_result *r);
 struct str pg_message(const struct pg_result *r);
 
 /*
- * Exactly once a call, from the loop. ERR_OK: rows. ERR_BACKEND: the server refused the statement (r has SQLSTATE and message).
- * ERR_REFUSED, ERR_BUSY, ERR_CANCELED: not sent. ERR_LOST, ERR_TIMEOUT: uncertain, r NULL.
+ * Exactly once a call, from the loop, after the statement's commit. ERR_OK: rows. ERR_BACKEND: the server refused the statement (r has SQLSTATE
+ * and message). ERR_REFUSED, ERR_BUSY, ERR_CANCELED: not sent, r NULL; ERR_BUSY with r: the server gave the statement up and it may be repeated
+ * (conflict, deadlock, lack of resources, its statement_timeout). ERR_LOST, ERR_TIMEOUT: uncertain, r NULL.
  */
 typedef void pg_done_fn(void *ctx, enum err err, const struct pg_result *r);
 
 struct pg_pool_options {
-    const char *conninfo;  /* libpq connection string */
+    const char *conninfo;  /* libpq connection string; name hosts by address or socket, looking up a name would block */
     unsigned connections;
     unsigned depth;        /* statements in flight a connection; 1: no pipelining (heavy queries) */
     unsigned max_waiting;
-    uint64_t timeout_ms;   /* from call to result; a statement that exceeds it kills its connection */
+    uint64_t timeout_ms;   /* from call to result; a statement that runs for so long kills its connection */
     const char *application_name;
 };
 struct pg_pool;
 struct pg_pool *pg_pool_new(struct loop *loop, const struct pg_pool_options *options); /* connects in the background */
-void pg_pool_free(struct pg_pool **p); /* completes what is open with ERR_CANCELED or ERR_LOST */
+/* Completes what is open with ERR_CANCELED or ERR_LOST. Not from a callback of the pool. */
+void pg_pool_free(struct pg_pool **p);
 /* Never calls done before it returned. Parameters are copied. An error return means that done is not called. */
 enum err pg_exec(struct pg_pool *p, const struct pg_statement *s, const struct pg_params *params, pg_done_fn *done, void *ctx);
 unsigned pg_pool_up(const struct pg_pool *p);      /* connections that are usable now */
 unsigned pg_pool_waiting(const struct pg_pool *p); /* queued + in flight */
+const char *pg_pool_error(const struct pg_pool *p); /* why the last attempt to connect failed or the last connection was lost, or "" */
 
 /* Blocking side, for fanfarectl, bench and tests. One thread. Failures carry libpq's message (own) in *ret_message. */
 struct pg_sync;
