@@ -24,6 +24,7 @@ struct queue *queue_new(struct redis *redis, const char *consumer);
 void queue_free(struct queue **q);
 
 typedef void queue_done_fn(void *ctx, enum err err, uint64_t value);
+/* For all calls: an error return means that done is not called; done never runs before the call returned; count > 0. */
 /* Adds jobs in one batch; value: how many were added. */
 enum err queue_add(struct queue *q, const struct job *jobs, size_t count, queue_done_fn *done, void *ctx);
 /* value: undone entries (those done are deleted from the stream). */
@@ -45,5 +46,7 @@ enum err queue_claim(struct queue *q, uint64_t idle_ms, unsigned max, struct are
 enum err queue_touch(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done, void *ctx);
 /* Acknowledges and deletes. */
 enum err queue_ack(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done, void *ctx);
+/* Housekeeping: forgets consumers that hold nothing and have been silent for idle_ms; value: how many. A consumer name is never used again by another process. */
+enum err queue_forget_consumers(struct queue *q, uint64_t idle_ms, queue_done_fn *done, void *ctx);
 
 #endif

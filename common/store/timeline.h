@@ -40,7 +40,7 @@ struct timeline_part {
     struct view view; /* when present; entries in the caller's arena */
 };
 typedef void timeline_read_fn(void *ctx, enum err err, const struct timeline_part *part);
-/* want: entries from the head, 0 the whole list. refresh: also extends the residence. An error return: done is not called. */
+/* want: entries from the head, 0 the whole list. refresh: also extends the residence (once an eighth of it has passed). An error return: done is not called. */
 enum err timeline_read(struct timelines *t, const struct location *at, uint64_t user_id, unsigned want, bool refresh,
                        struct arena *arena, timeline_read_fn *done, void *ctx);
 
@@ -53,10 +53,13 @@ enum err timeline_fill(struct timelines *t, const struct location *at, uint64_t 
 /* Gives up a building of ours. */
 enum err timeline_abandon(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce, timeline_step_fn *done, void *ctx);
 
-/* Writer's side (fanoutd). Late insert: puts entries in and leaves the list in strict order without duplicates, trimmed to cap. applied: was resident. */
+/*
+ * Writer's side (fanoutd); done may be NULL here. Late insert: each entry goes in front of the first one with a smaller id, which keeps the lateness rule of
+ * domain/view.h whatever the entry's age; trims when the slack is used up. applied: was resident.
+ */
 enum err timeline_insert_late(struct timelines *t, const struct location *at, uint64_t user_id, const struct entry *entries, size_t count,
                               timeline_step_fn *done, void *ctx);
-/* Trims to cap, raising the mark above the greatest id dropped. */
+/* Trims to cap when longer than cap + slack, raising the mark above the greatest id dropped. A building that outgrew it is deleted. */
 enum err timeline_trim(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done, void *ctx);
 /* Deletes it (always safe: the next read rebuilds). */
 enum err timeline_delete(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done, void *ctx);
