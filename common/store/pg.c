@@ -1,17 +1,17 @@
 /*
- * A pool of pipelined PostgreSQL connections on one event loop: admission, the waiting queue, deadlines. See pg_conn.c
- * for a connection.
+ * A pool of pipelined PostgreSQL connections on one event loop: admission, the waiting queue, deadlines. A connection
+ * is in pg_conn.c.
  *
- *   pg_exec -> the connection with the least in flight and room        -> pg_conn_send
- *              none has room: the waiting queue (bounded, oldest first) -> pg_pool_pump sends it when an answer makes
- * room none is up: ERR_REFUSED
+ *   pg_exec -> a connection is up and has room   -> pg_conn_send, on the one with the least in flight
+ *              all are full                      -> the waiting queue (bounded); pg_pool_pump sends the oldest later
+ *              none is up                        -> ERR_REFUSED
  *
  * Deadlines
  *   - A waiting call past its deadline gets ERR_BUSY: it was never sent.
  *   - One in flight gets ERR_TIMEOUT; its answer is discarded when it comes. So a queue of answers that is merely slow
- * costs callers their answers and not the pool its connections.
+ *     costs callers their answers and not the pool its connections.
  *   - A connection whose first statement has been running for the whole timeout is closed: everything in flight on it
- * gets ERR_TIMEOUT. The server itself ends that statement (statement_timeout a little above ours).
+ *     gets ERR_TIMEOUT. The server itself ends that statement (statement_timeout a little above ours).
  */
 #include "common/store/pg.h"
 

@@ -6,11 +6,11 @@
  *
  * Invariants
  *   - A statement commits at its Sync, so its caller is told at PIPELINE_SYNC and not when its rows arrive: a failure
- * at commit (a deferred constraint, a serialization conflict) comes between the two.
+ *     at commit (a deferred constraint, a serialization conflict) comes between the two.
  *   - Callbacks run only from the loop's callbacks, when libpq stands between two statements. Whatever breaks inside
- * pg_exec only marks the connection; the hook closes it.
+ *     pg_exec only marks the connection; the hook closes it.
  *   - A prepared statement is one pg_statement on one connection. When its Parse fails its mark is taken back, so the
- * next call tries again.
+ *     next call tries again.
  *
  * libpq 15 writes to the socket at every Sync (PQsendPipelineSync came with 17), so the flush of the hook only finds
  * what the socket would not take. Resolving a host name blocks: daemons name addresses or sockets.
