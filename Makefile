@@ -45,8 +45,29 @@ UNIT_SOURCES := $(sort $(wildcard tests/unit/*/*_test.c))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(UNIT_SOURCES))
 FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 
-.PHONY: all programs tests unit clean
+.PHONY: all programs tests unit clean setup run up down reset test check lint bench fuzz
 all: programs
+
+setup:
+	@deploy/setup
+
+# The main job, in the foreground; up and down: detached. Data, sockets, logs and run/env lie in run/.
+run up: setup
+	@$(MAKE) --no-print-directory -s -j2 programs
+	@deploy/stack.py $@
+down reset:
+	@deploy/stack.py $@
+
+test: setup
+	@tests/run
+check: setup
+	@tests/run --fast
+lint: setup
+	@tests/lint
+bench: setup
+	@$(MAKE) --no-print-directory -s -j2 programs
+	@bench/suite.py
+
 programs: $(BUILT)
 tests: $(UNIT_TESTS)
 
