@@ -8,6 +8,9 @@
  *
  * The service owns the main loop; daemons with more threads make their own loops. SIGTERM a second time, or drain_timeout,
  * ends at once. Exit codes: 0 ended as asked, 1 failed while running, 2 bad arguments or options, 3 could not start.
+ *
+ * start, reload, drain and stop run on the main thread; ready and service_endpoint on the thread that asks. The service
+ * ignores SIGPIPE, raises the descriptor limit to what is allowed, and tells systemd (NOTIFY_SOCKET) when ready is first true.
  */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
@@ -23,7 +26,7 @@
 struct service {
     struct loop *loop;
     struct metrics *metrics;
-    const void *options; /* the daemon's options struct */
+    const void *options; /* the daemon's options struct; after a reload another one, the old ones stay valid until the end */
     void *state;         /* the daemon's own, set by start */
 };
 
@@ -31,10 +34,12 @@ struct service_def {
     const char *name; /* "fanoutd" */
     const struct option *const *tables; /* NULL-terminated; the first is SERVICE_OPTIONS' users' choice */
     size_t options_size;                /* of the options struct, which begins with struct service_options */
-    enum err (*start)(struct service *s, char **ret_message); /* message (own) says what, why, and what to do */
-    bool (*ready)(struct service *s, struct buf *why_not);    /* for /readyz; appends the reason when not */
-    void (*reload)(struct service *s, const void *new_options); /* may be NULL */
-    bool (*drain)(struct service *s); /* called each 10 ms after SIGTERM until it returns true */
+    /* message (own) says what, why, and what to do. stop is called only after a start that succeeded. */
+    enum err (*start)(struct service *s, char **ret_message);
+    bool (*ready)(struct service *s, struct buf *why_not);    /* for /readyz; appends the reason when not; NULL: always */
+    /* Something reloadable changed (what is not keeps its value, with a warning). s->options is still the old. May be NULL. */
+    void (*reload)(struct service *s, const void *new_options);
+    bool (*drain)(struct service *s); /* called each 10 ms after SIGTERM until it returns true; NULL: nothing to wait for */
     void (*stop)(struct service *s);  /* frees everything */
 };
 
@@ -57,7 +62,14 @@ struct service_options {
 
 int service_main(int argc, char **argv, const struct service_def *def);
 
-/* Appends the answers of /healthz ("ok"), /readyz and /metrics; false when path is none of them. For daemons with an HTTP side of their own. */
+/* Something broke that the daemon cannot go on without: logs why, stops at once, exit code 1. Any thread. */
+void service_fail(struct service *s, const char *why);
+/* Asks for the same drain and stop as SIGTERM. Any thread. */
+void service_stop(struct service *s);
+bool service_draining(const struct service *s); /* any thread */
+
+/* Appends the answers of /healthz ("ok"), /readyz and /metrics; false when path is none of them. For daemons with an
+ * HTTP side of their own; the caller has checked that the method is GET or HEAD. Any thread. */
 bool service_endpoint(struct service *s, struct str path, unsigned *ret_status, const char **ret_content_type, struct buf *to);
 
 #endif
