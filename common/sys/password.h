@@ -18,9 +18,12 @@ struct password_pool;
 struct password_pool *password_pool_new(unsigned threads, unsigned queue_max, unsigned ops_limit, size_t memory_bytes);
 void password_pool_free(struct password_pool **p); /* waits for running work; queued work completes with ERR_CANCELED */
 
-/* Completed exactly once, on the loop that asked. hash is "" for a failed hash; match tells a verify's outcome. */
+/*
+ * Completed exactly once, on the loop that asked (which runs until then; ERR_CANCELED too comes through it). hash is "" for
+ * a failed hash and for verify; match tells a verify's outcome. ERR_BUSY: no memory for the work at the moment.
+ */
 typedef void password_done_fn(void *ctx, enum err err, const char *hash, bool match);
-/* Both copy their input and call done only when they returned ERR_OK (never before returning). */
+/* From any thread. ERR_INVALID for a hash that is longer than any of ours. Both copy their input and call done only when they returned ERR_OK (never before returning). */
 enum err password_hash(struct password_pool *p, struct loop *loop, struct str password, password_done_fn *done, void *ctx);
 /* hash NULL: does the same work against a dummy and never matches, so that an unknown handle takes as long as a wrong password. */
 enum err password_verify(struct password_pool *p, struct loop *loop, struct str password, const char *hash,
