@@ -148,7 +148,7 @@ static void owners_have_the_highest_weighted_score(void **state) {
         double scores[8];
         for (size_t i = 0; i < 8; i++) {
             uint64_t hash = hash_u64(hash_bytes(t.names[i], strlen(t.names[i])) ^ hash_u64(s));
-            scores[i] = -t.nodes[i].weight / log(((double)hash + 0.5) * 0x1p-64);
+            scores[i] = (double)t.nodes[i].weight / -log(((double)hash + 0.5) * 0x1p-64);
         }
         for (size_t i = 0; i < 8; i++) assert_true(scores[i] <= scores[owners[s]] * (1 + 1e-6));
     }
