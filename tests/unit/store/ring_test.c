@@ -18,7 +18,7 @@ enum { MOST = 12 };
 
 struct tier {
     struct ring_node nodes[MOST];
-    char names[MOST][16];
+    char names[MOST][32];
     size_t count;
 };
 

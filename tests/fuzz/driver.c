@@ -1,0 +1,103 @@
+/*
+ * Deterministic driver of one fuzz target: ITERATIONS [SEED] [FILE...]. Each round takes a seed input (the target's own
+ * and the files), mutates it and hands it over in an allocation of exactly its size, so that AddressSanitizer sees the
+ * first byte read beyond it. The same numbers give the same inputs on every machine; there is no coverage feedback.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "tests/fuzz/fuzz.h"
+
+#define INPUT_MAX 4096
+#define SEEDS_MAX 256
+
+struct seeds {
+    struct buf inputs[SEEDS_MAX];
+    size_t count;
+};
+
+static bool seeds_add_file(struct seeds *s, const char *path) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return false;
+    char chunk[INPUT_MAX];
+    size_t len = fread(chunk, 1, sizeof(chunk), f);
+    bool good = !ferror(f);
+    fclose(f);
+    if (good && s->count < SEEDS_MAX) buf_add(&s->inputs[s->count++], chunk, len);
+    return good;
+}
+
+/* Bytes at which parsers change their mind. */
+static uint8_t telling_byte(struct rng *r) {
+    static const uint8_t bytes[] = {0,    1,    7,    8,    0x1f, 0x7f, 0x80, 0x90, 0x94, 0xa0,
+                                    0xc0, 0xcf, 0xd9, 0xdd, 0xdf, 0xff, '"',  '\\', '{',  '}'};
+    return rng_below(r, 2) ? bytes[rng_below(r, sizeof(bytes))] : (uint8_t)rng_next(r);
+}
+
+static void insert_byte(struct buf *b, size_t at, uint8_t byte) {
+    if (b->len >= INPUT_MAX) return;
+    buf_add_char(b, 0);
+    memmove(b->data + at + 1, b->data + at, b->len - at - 1);
+    b->data[at] = (char)byte;
+}
+
+static void mutate(struct rng *r, struct buf *b) {
+    size_t at = rng_below(r, b->len + 1);
+    switch (rng_below(r, 6)) {
+    case 0:
+        insert_byte(b, at, telling_byte(r));
+        break;
+    case 1: /* cut off */
+        b->len = at;
+        break;
+    case 2: /* repeat the front */
+        if (b->len * 2 <= INPUT_MAX && b->len) {
+            CLEANUP(buf_fini) struct buf copy = BUF_INIT;
+            buf_add(&copy, b->data, at);
+            buf_add_str(b, buf_str(&copy));
+        }
+        break;
+    case 3: /* a number somewhere */
+        if (b->len >= 8) be64_store(b->data + rng_below(r, b->len - 7), rng_next(r) >> rng_below(r, 64));
+        break;
+    case 4:
+        if (at < b->len) b->data[at] = (char)(b->data[at] ^ 1 << rng_below(r, 8));
+        break;
+    default:
+        if (at < b->len) b->data[at] = (char)telling_byte(r);
+    }
+}
+
+static void run_one(struct rng *r, const struct seeds *s, struct buf *scratch) {
+    buf_clear(scratch);
+    if (s->count) buf_add_str(scratch, buf_str(&s->inputs[rng_below(r, s->count)]));
+    for (uint64_t n = rng_below(r, 6); n; n--) mutate(r, scratch);
+    uint8_t *exact = malloc(scratch->len ? scratch->len : 1);
+    if (!exact) abort();
+    if (scratch->len) memcpy(exact, scratch->data, scratch->len);
+    LLVMFuzzerTestOneInput(exact, scratch->len);
+    free(exact);
+}
+
+int main(int argc, char **argv) {
+    uint64_t iterations = 0, seed = 1;
+    if (argc < 2 || !str_u64(str_c(argv[1]), &iterations) || (argc > 2 && !str_u64(str_c(argv[2]), &seed))) {
+        fprintf(stderr, "usage: %s ITERATIONS [SEED] [FILE...]\n", argv[0]);
+        return 2;
+    }
+    static struct seeds seeds;
+    while (seeds.count < SEEDS_MAX && fuzz_seed(seeds.count, &seeds.inputs[seeds.count])) seeds.count++;
+    for (int i = 3; i < argc; i++) {
+        if (seeds_add_file(&seeds, argv[i])) continue;
+        fprintf(stderr, "%s: cannot read it\n", argv[i]);
+        return 2;
+    }
+    struct rng rng = {seed};
+    CLEANUP(buf_fini) struct buf scratch = BUF_INIT;
+    for (uint64_t i = 0; i < iterations; i++) run_one(&rng, &seeds, &scratch);
+    for (size_t i = 0; i < SEEDS_MAX; i++) buf_fini(&seeds.inputs[i]);
+    printf("%llu inputs, seed %llu: ok\n", (unsigned long long)iterations, (unsigned long long)seed);
+    return 0;
+}
