@@ -31,6 +31,7 @@ typedef void redis_done_fn(void *ctx, enum err err, const struct redis_reply *r)
 struct redis *redis_new(struct loop *loop, const char *address, uint64_t timeout_ms, unsigned max_pending);
 void redis_free(struct redis **r); /* completes what is open with ERR_CANCELED */
 bool redis_up(const struct redis *r);
+struct loop *redis_loop(const struct redis *r);
 /* done may be NULL (fire and forget). Never calls done before it returned; an error return means done is not called. */
 enum err redis_command(struct redis *r, redis_done_fn *done, void *ctx, size_t argc, const struct str *argv);
 /* A command already in RESP form. */
