@@ -11,6 +11,7 @@
  */
 #include "common/sys/password.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
@@ -64,12 +65,17 @@ static void hand_back(struct job *job, enum err err) {
     loop_post(job->loop, &job->task); /* the job may be gone from here on */
 }
 
+/* Compares with the job's hash; the library tells by errno why it did not match. */
+static enum err compare(struct job *job) {
+    errno = 0;
+    job->match = crypto_pwhash_str_verify(job->hash, job->password, job->password_len) == 0;
+    if (job->match || errno == EINVAL) return ERR_OK;
+    return errno == ENOMEM ? ERR_BUSY : ERR_CORRUPT;
+}
+
 /* Argon2id over the job's password. ERR_BUSY: no memory for it at the moment. */
 static enum err work_on(const struct password_pool *p, struct job *job) {
-    if (job->verify && job->known) {
-        job->match = crypto_pwhash_str_verify(job->hash, job->password, job->password_len) == 0;
-        return ERR_OK;
-    }
+    if (job->verify && job->known) return compare(job);
     int failed = crypto_pwhash_str_alg(job->hash, job->password, job->password_len, p->ops_limit, p->memory_bytes,
                                        crypto_pwhash_ALG_ARGON2ID13);
     return failed ? ERR_BUSY : ERR_OK; /* of an unknown user: the same work, and no match */

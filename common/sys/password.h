@@ -23,7 +23,10 @@ void password_pool_free(struct password_pool **p); /* waits for running work; qu
  * a failed hash and for verify; match tells a verify's outcome. ERR_BUSY: no memory for the work at the moment.
  */
 typedef void password_done_fn(void *ctx, enum err err, const char *hash, bool match);
-/* From any thread. ERR_INVALID for a hash that is longer than any of ours. Both copy their input and call done only when they returned ERR_OK (never before returning). */
+/*
+ * Both copy their input and call done only when they returned ERR_OK (never before returning). From the loop's thread.
+ * ERR_INVALID for a hash that is longer than any of ours; done gets ERR_CORRUPT for one that cannot be decoded.
+ */
 enum err password_hash(struct password_pool *p, struct loop *loop, struct str password, password_done_fn *done, void *ctx);
 /* hash NULL: does the same work against a dummy and never matches, so that an unknown handle takes as long as a wrong password. */
 enum err password_verify(struct password_pool *p, struct loop *loop, struct str password, const char *hash,
