@@ -51,9 +51,9 @@ bool cursor_decode(char kind, struct str text, uint64_t *ret_id) {
     char plain[PLAIN_MAX], again[CURSOR_TEXT_MAX];
     size_t len;
     uint64_t id;
-    if (!decode_plain(text, plain, &len) || len < 2 || plain[0] != kind) return false;
+    if (!decode_plain(text, plain, &len) || len < 2) return false;
     if (!id_parse(str_of(plain + 1, len - 1), &id)) return false;
-    cursor_encode(kind, id, again); /* stray bits in the last character, or a stray character */
+    cursor_encode(kind, id, again); /* differs: another kind, or stray bits in the last character */
     if (!str_eq_c(text, again)) return false;
     *ret_id = id;
     return true;

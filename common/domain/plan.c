@@ -44,14 +44,13 @@ static const struct plan_job *order_jobs(const struct plan_job *jobs, size_t cou
     return sorted;
 }
 
-/* One job's run: its followers, and the author in his place unless he is among them. Returns the end. */
+/* One job's run: its followers, and the author in his place (twice the same is dropped by collect). Returns the end. */
 static struct delivery *load_job(const struct plan_job *job, size_t index, struct delivery *to) {
     const unsigned char *at = job->followers, *end = at + job->follower_count * 8;
     uint64_t author = job->entry.author_id;
     if (job->with_author) {
         for (; at < end && be64_load(at) < author; at += 8) *to++ = (struct delivery){be64_load(at), index};
         *to++ = (struct delivery){author, index};
-        if (at < end && be64_load(at) == author) at += 8;
     }
     for (; at < end; at += 8) *to++ = (struct delivery){be64_load(at), index};
     return to;

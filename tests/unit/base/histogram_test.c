@@ -61,6 +61,8 @@ static void empty_and_odd_arguments(void **state) {
     histogram_add(h, 1000);
     assert_int_equal(histogram_quantile(h, -1), 1000);
     assert_int_equal(histogram_quantile(h, 7), 1000);
+    histogram_add(h, 1000);
+    assert_int_equal(histogram_quantile(h, 0.5), 1000); /* never above the largest, though its bucket reaches further */
     histogram_reset(h);
     assert_int_equal(histogram_count(h), 0);
     assert_int_equal(histogram_quantile(h, 1), 0);
