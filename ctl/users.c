@@ -139,6 +139,11 @@ static char *schema_beside_program(void) {
     return mem_strdup("schema");
 }
 
+static void say_applied(void *ctx, const char *file) {
+    (void)ctx;
+    printf("applied %s\n", file);
+}
+
 int command_migrate(struct ctl *c, int argc, char **argv) {
     const char *schema = NULL;
     const struct argument table[] = {ARGUMENT_TEXT("--schema", &schema)};
@@ -147,7 +152,7 @@ int command_migrate(struct ctl *c, int argc, char **argv) {
     CLEANUP(mem_free_charp) char *folder = schema ? mem_strdup(schema) : schema_beside_program();
     CLEANUP(mem_free_charp) char *message = NULL;
     unsigned applied = 0;
-    if (migrate(c->db, folder, &applied, &message) != ERR_OK) return ctl_fail("migrate: %s", message);
+    if (migrate_apply(c->db, folder, say_applied, NULL, &applied, &message) != ERR_OK) return ctl_fail("migrate: %s", message);
     printf("%u applied\n", applied);
     return EXIT_DONE;
 }
