@@ -312,6 +312,10 @@ bool redis_up(const struct redis *r) {
     return r->up;
 }
 
+struct loop *redis_loop(const struct redis *r) {
+    return r->loop;
+}
+
 /* ---- Commands ---- */
 
 static enum err redis_admit(const struct redis *r) {
