@@ -25,20 +25,27 @@ struct http_options {
     const char *address;        /* "127.0.0.1" */
     uint16_t port;              /* 0: any free one */
     unsigned max_connections;   /* above: accepted and closed */
-    unsigned idle_timeout_s;    /* a connection without a byte */
+    unsigned idle_timeout_s;    /* a connection without a byte; also for header and body together; 4 of them to take the answer */
     size_t max_body;            /* bytes */
     /* ctx as given. May call http_respond at once or keep the request. */
     void (*handle)(void *ctx, struct http_request *r);
-    /* The client went away or the server stops before the answer: drop every reference to r; http_respond is no longer allowed. May be NULL. */
+    /*
+     * The exchange ended before the answer (the server stops): drop every reference to r; http_respond is no longer allowed. NULL: the
+     * handler still calls http_respond, which then only frees r. A client that goes away meanwhile is noticed at the answer only.
+     */
     void (*abandoned)(void *ctx, struct http_request *r);
-    /* Problem body for errors that the server itself answers (400, 408, 413, 414, 431): appends to `to`, sets the type. May be NULL. */
+    /*
+     * Problem body for errors that the server itself answers (408, 413, 414, 431): appends to `to`, sets the type. NULL: plain text.
+     * Not reached for what the library under it refuses with a page of its own and a close: a malformed request line, header or chunk
+     * (400), no Host in HTTP/1.1 (400), an unknown HTTP version (505), a header that does not even fit 6 KB (414, 431).
+     */
     void (*problem)(void *ctx, unsigned status, const char *detail, struct buf *to, const char **ret_content_type);
     void *ctx;
 };
 
 /* Binds with SO_REUSEPORT, so that each thread's loop has a server of its own on one port. ERR_IO with *ret_message (own). */
 enum err http_server_new(struct loop *loop, const struct http_options *options, struct http_server **ret, char **ret_message);
-void http_server_free(struct http_server **s); /* abandons what is open */
+void http_server_free(struct http_server **s); /* abandons what is open; not from within handle */
 uint16_t http_server_port(const struct http_server *s);
 void http_server_drain(struct http_server *s); /* stops accepting; answers carry Connection: close */
 unsigned http_server_connections(const struct http_server *s);
