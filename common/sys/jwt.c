@@ -76,7 +76,7 @@ static const char *derive_public(struct key *key) {
     crypto_sign_seed_keypair(key->public, derived, key->secret); /* its first half is the seed */
     bool same = sodium_memcmp(derived, key->secret, sizeof derived) == 0;
     sodium_memzero(derived, sizeof derived);
-    return same ? NULL : "its two halves do not belong together; give seed and public key, 64 bytes";
+    return same ? NULL : "has two halves that do not belong together; give seed and public key, 64 bytes";
 }
 
 /* Reads "kid:alg:base64url" into key; NULL or what is wrong. */
