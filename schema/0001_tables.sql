@@ -11,8 +11,8 @@ CREATE SEQUENCE id_sequence AS integer MINVALUE 0 MAXVALUE 4095 START 0 CYCLE;
 -- milliseconds since 2024-01-01 | shard | sequence
 CREATE FUNCTION mint_id(shard integer) RETURNS bigint
     LANGUAGE sql VOLATILE
-    RETURN ((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1704067200000) << 22
-           | (shard & 1023)::bigint << 12
+    RETURN (((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1704067200000) << 22)
+           | ((shard & 1023)::bigint << 12)
            | nextval('id_sequence');
 
 CREATE TABLE users (
