@@ -118,7 +118,7 @@ class Process:
             return check()
         wait_until(self.name, check_alive, timeout, self.log)
 
-    def signal(self, signo):
+    def send(self, signo):
         if self.alive():
             os.kill(self.pid, signo)
 

@@ -169,7 +169,7 @@ class Stack:
 
     def stop(self):
         for daemon in self.daemons[::-1]:
-            daemon.signal(signal.SIGTERM)
+            daemon.send(signal.SIGTERM)
         for daemon in self.daemons[::-1]:
             daemon.stop()
         for server in self.servers[::-1]:
