@@ -302,10 +302,10 @@ void redis_free(struct redis **rp) {
     if (!r) return;
     *rp = NULL;
     loop_timer_stop(&r->timer);
-    r->link.depth++; /* keeps the memory until the callbacks below are done */
+    redis_link_hold(&r->link);
     redis_link_close(&r->link);
     pending_fail(r, ERR_CANCELED);
-    if (--r->link.depth == 0) redis_release(&r->link);
+    redis_link_unhold(&r->link);
 }
 
 bool redis_up(const struct redis *r) {

@@ -26,7 +26,7 @@
 enum {
     LINK_READ_BYTES = 16 * 1024, /* one reply buffer; also what keeps the parser's own compaction cheap */
     LINK_READS_A_TURN = 16,      /* then others have their turn */
-    LINK_OUT_KEEP_BYTES = 256 * 1024,
+    LINK_OUT_KEEP_BYTES = 4 * 1024 * 1024,
     LINK_DELAY_MIN_MS = 50,
     LINK_DELAY_MAX_MS = 1000,
 };
@@ -239,6 +239,14 @@ void redis_link_break(struct redis_link *l) {
     if (l->state == REDIS_LINK_DOWN || l->state == REDIS_LINK_CLOSED) return;
     link_enter(l);
     link_down(l);
+    link_leave(l);
+}
+
+void redis_link_hold(struct redis_link *l) {
+    link_enter(l);
+}
+
+void redis_link_unhold(struct redis_link *l) {
     link_leave(l);
 }
 

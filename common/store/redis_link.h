@@ -64,6 +64,9 @@ void redis_link_open(struct redis_link *l, struct loop *loop, const char *addres
 void redis_link_close(struct redis_link *l);
 /* Drops the connection (protocol error, no answer); calls down; tries again after the delay. */
 void redis_link_break(struct redis_link *l);
+/* Between hold and unhold the owner's memory stays, whatever callbacks do. */
+void redis_link_hold(struct redis_link *l);
+void redis_link_unhold(struct redis_link *l);
 /* The peer answered: the next loss starts with the shortest delay. */
 void redis_link_alive(struct redis_link *l);
 /* Connected, or connecting without having failed before: what is put in `out` has a fair chance to be sent. */
