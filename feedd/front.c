@@ -87,11 +87,18 @@ static void respond_problem(struct front *f, struct http_request *http, enum pro
     http_respond(http, problem_status(p), PROBLEM_CONTENT_TYPE, &body);
 }
 
+static void respond_wrong_method(struct front *f, struct http_request *http, const char *allow) {
+    http_add_header(http, "Allow", allow);
+    respond_problem(f, http, PROBLEM_METHOD_NOT_ALLOWED, "This path does not know the method; see the header Allow.");
+}
+
 static bool respond_service(struct front *f, struct http_request *http) {
-    enum http_method method = http_method(http);
-    if (method != HTTP_GET && method != HTTP_HEAD) return false;
     struct str path = http_path(http);
-    if (str_starts(path, "/v1/")) return false;
+    if (!str_eq_c(path, "/healthz") && !str_eq_c(path, "/readyz") && !str_eq_c(path, "/metrics")) return false;
+    if (http_method(http) != HTTP_GET && http_method(http) != HTTP_HEAD) {
+        respond_wrong_method(f, http, "GET, HEAD");
+        return true;
+    }
     unsigned status = 0;
     const char *type = NULL;
     CLEANUP(buf_fini) struct buf body = BUF_INIT;
@@ -190,9 +197,7 @@ static void handle(void *ctx, struct http_request *http) {
         respond_problem(f, http, PROBLEM_NOT_FOUND, "There is nothing at this path.");
         return;
     case ROUTE_NO_METHOD:
-        http_add_header(http, "Allow", allow);
-        respond_problem(f, http, PROBLEM_METHOD_NOT_ALLOWED,
-                        "This path does not know the method; see the header Allow.");
+        respond_wrong_method(f, http, allow);
         return;
     case ROUTE_FOUND:
         break;
