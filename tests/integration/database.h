@@ -1,4 +1,5 @@
-/* Shared by integration tests: a database of the test's own with schema/ applied, in the server that FANFARE_TEST_PG names. */
+/* Shared by integration tests: a database of the test's own with schema/ applied, in the server that FANFARE_TEST_PG
+ * names. */
 #ifndef TESTS_INTEGRATION_DATABASE_H
 #define TESTS_INTEGRATION_DATABASE_H
 
