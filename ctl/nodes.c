@@ -209,8 +209,8 @@ static int print_feed_health(struct ctl *c) {
 int command_status(struct ctl *c, int argc, char **argv) {
     if (!arguments_parse(NULL, 0, argc, argv)) return EXIT_USAGE;
     if (!ctl_database(c)) return EXIT_FAILED;
-    int code = print_one_line(c, "posts, users", "SELECT format('about %s posts, %s users', sum(reltuples) FILTER (WHERE relname LIKE 'posts_p%' AND relkind = 'r')::bigint, "
-                                 "sum(reltuples) FILTER (WHERE relname LIKE 'users_p%' AND relkind = 'r')::bigint) FROM pg_class");
+    int code = print_one_line(c, "posts, users", "SELECT format('about %s posts, %s users', sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'posts_p%' AND relkind = 'r')::bigint, "
+                                 "sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'users_p%' AND relkind = 'r')::bigint) FROM pg_class");
     code |= print_one_line(c, "outbox", "SELECT format('%s jobs not done, oldest %s s', count(*), "
                               "coalesce(round(extract(epoch FROM clock_timestamp() - min(created_at))), 0)) FROM outbox");
     code |= print_one_line(c, "invalidations", "SELECT format('%s not confirmed, oldest %s s', count(*), "
