@@ -1,0 +1,119 @@
+/*
+ * fanoutd: takes fan-out jobs from the queue and delivers posts to the timelines of those who follow their author.
+ *
+ *   main loop   placement, health, keeper (keeper.h), admin endpoint
+ *   worker      one thread each: intake -> schedule -> round: slice, plan, deliver, confirm -> acknowledge (round.c)
+ *
+ * It keeps no state: killed at any instruction, the outbox row is still there and the queue entry is claimed by another
+ * or added again.
+ */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "fanoutd/keeper.h"
+#include "fanoutd/worker.h"
+
+/*
+ * Every statement of a worker is made of lookups by primary key. Plans are made once and kept while tables grow from
+ * empty, and tables as short-lived as the outbox have statistics that are never right: so the planner gets no choice.
+ * (No JIT: disabled plan nodes count as very dear.)
+ */
+#define SETTINGS_PLAIN                                                                                                 \
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "     \
+    "-c enable_mergejoin=off -c jit=off"
+#define SETTINGS_URI                                                                                                   \
+    "-c%20plan_cache_mode%3Dforce_generic_plan%20-c%20enable_seqscan%3Doff%20-c%20enable_bitmapscan%3Doff%20"          \
+    "-c%20enable_hashjoin%3Doff%20-c%20enable_mergejoin%3Doff%20-c%20jit%3Doff"
+
+/* An operator who gives options of his own has the last word. */
+static char *conninfo_with_settings(const char *conninfo) {
+    if (strstr(conninfo, "options=")) return mem_strdup(conninfo);
+    if (strncmp(conninfo, "postgres://", 11) == 0 || strncmp(conninfo, "postgresql://", 13) == 0) {
+        return mem_printf("%s%coptions=%s", conninfo, strchr(conninfo, '?') ? '&' : '?', SETTINGS_URI);
+    }
+    return mem_printf("%s options='%s'", conninfo, SETTINGS_PLAIN);
+}
+
+static enum err fanoutd_start(struct service *s, char **ret_message) {
+    (void)ret_message;
+    struct fanoutd *d = NEW(struct fanoutd);
+    s->state = d;
+    d->service = s;
+    d->opt = s->options;
+    d->conninfo = conninfo_with_settings(d->opt->conninfo);
+    fanout_metrics_init(&d->metrics, s->metrics);
+    d->control = pg_pool_new(s->loop, &(struct pg_pool_options){
+                                          .conninfo = d->opt->conninfo,
+                                          .connections = 2,
+                                          .depth = 4,
+                                          .max_waiting = 64,
+                                          .timeout_ms = (uint64_t)d->opt->database_timeout_ms,
+                                          .application_name = "fanoutd-control",
+                                      });
+    d->placement = placement_new(s->loop, d->control);
+    d->health = health_new(&(struct health_options){
+        .loop = s->loop,
+        .placement = d->placement,
+        .metrics = s->metrics,
+        .probe_ms = 100,
+        .probe_timeout_ms = 200,
+        .fail_after_ms = 500,
+        .readmit_after_ms = 2000,
+    });
+    d->keeper = keeper_new(d);
+    d->worker_count = (unsigned)d->opt->workers;
+    d->workers = mem_zalloc(d->worker_count * sizeof(*d->workers));
+    for (unsigned i = 0; i < d->worker_count; i++) worker_start(&d->workers[i], d, i);
+    return ERR_OK;
+}
+
+static bool fanoutd_ready(struct service *s, struct buf *why_not) {
+    struct fanoutd *d = s->state;
+    size_t before = why_not->len;
+    if (!pg_pool_up(d->control)) buf_add_c(why_not, "PostgreSQL is not connected\n");
+    if (!placement_ready(d->placement))
+        buf_add_c(why_not, "the placement table is not there, or its lease has lapsed\n");
+    if (!keeper_queue_up(d->keeper)) buf_add_c(why_not, "the queue's Redis is not connected\n");
+    return why_not->len == before;
+}
+
+static bool fanoutd_drain(struct service *s) {
+    struct fanoutd *d = s->state;
+    bool drained = true;
+    keeper_stop(d->keeper);
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        struct worker *w = &d->workers[i];
+        if (!w->drain_task.run) worker_drain(w);
+        drained = drained && atomic_load(&w->drained);
+    }
+    return drained;
+}
+
+static void fanoutd_stop(struct service *s) {
+    struct fanoutd *d = s->state;
+    if (!d) return;
+    for (unsigned i = 0; i < d->worker_count; i++) worker_stop(&d->workers[i]);
+    keeper_free(&d->keeper);
+    health_free(&d->health);
+    placement_free(&d->placement);
+    for (unsigned i = 0; i < d->worker_count; i++)
+        worker_fini(&d->workers[i]); /* placement may still have posted to their loops */
+    pg_pool_free(&d->control);
+    mem_free(d->workers);
+    mem_free(d->conninfo);
+    mem_free(d);
+    s->state = NULL;
+}
+
+int main(int argc, char **argv) {
+    static const struct service_def def = {
+        .name = "fanoutd",
+        .tables = FANOUTD_OPTIONS,
+        .options_size = sizeof(struct fanoutd_options),
+        .start = fanoutd_start,
+        .ready = fanoutd_ready,
+        .drain = fanoutd_drain,
+        .stop = fanoutd_stop,
+    };
+    return service_main(argc, argv, &def);
+}
