@@ -150,6 +150,10 @@ static void spawn(const char *const *args) {
     const char *argv[16] = {"toyd"};
     int argc = 1;
     for (; *args; args++) argv[argc++] = *args;
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max < 256 ? limit.rlim_max : 256;
+    setrlimit(RLIMIT_NOFILE, &limit);
     if (!freopen(log_path, "w", stderr) || !freopen(out_path, "w", stdout)) _exit(99);
     exit(service_main(argc, (char **)argv, &toyd));
 }
@@ -180,6 +184,11 @@ static void assert_ends(int code) {
 static void assert_output(const char *path, const char *has) {
     CLEANUP(mem_free_charp) char *text = read_whole(path);
     if (!strstr(text, has)) fail_msg("no \"%s\" in:\n%s", has, text);
+}
+
+static void assert_not_logged(const char *what) {
+    CLEANUP(mem_free_charp) char *log = read_whole(log_path);
+    if (strstr(log, what)) fail_msg("\"%s\" in:\n%s", what, log);
 }
 
 static char *ask(const char *request) {
@@ -257,6 +266,7 @@ static void test_life(void **state) {
     assert_output(log_path, "draining");
     assert_output(log_path, "stopped after 4 steps");
     assert_output(log_path, "ended exit_code=0");
+    assert_not_logged("the limit was not raised");
 }
 
 static void test_not_ready_while_warming_up_and_draining(void **state) {
@@ -272,6 +282,7 @@ static void test_not_ready_while_warming_up_and_draining(void **state) {
     kill(child, SIGTERM); /* again: at once */
     assert_ends(0);
     assert_output(log_path, "SIGTERM again, ending at once");
+    assert_not_logged("stopped after");
 }
 
 static void test_drain_timeout(void **state) {

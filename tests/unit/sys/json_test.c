@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/base/mem.h"
+#include "common/base/utf8.h"
 #include "common/sys/json.h"
 
 static struct json *parse(const char *text) {
@@ -22,6 +23,8 @@ static void assert_refused(const char *text, size_t len, const char *why_has) {
     char why[160] = "";
     assert_int_equal(json_parse(str_of(text, len), &j, why), ERR_INVALID);
     assert_ptr_equal(j, (struct json *)1); /* untouched */
+    assert_true(utf8_valid(why, strlen(why), NULL));
+    for (const char *c = why; *c; c++) assert_true((unsigned char)*c >= 0x20 && *c != 0x7f);
     if (!strstr(why, why_has)) fail_msg("\"%s\" does not say \"%s\"", why, why_has);
 }
 #define REFUSED(literal, why_has) assert_refused("" literal, sizeof(literal) - 1, why_has)
@@ -111,6 +114,7 @@ static void test_refusals(void **state) {
     REFUSED("[\"a\nb\"]", "line");
     REFUSED("[123456789012345678901234567890]", "too big");
     REFUSED("[1e999]", "overflow");
+    REFUSED("[\"a\x7f\x01\"]", "control character 0x1");
     REFUSED("[01]", "line 1");
     REFUSED("[1,]", "line 1");
     REFUSED("[\0]", "line 1");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include "common/base/mem.h"
 #include "common/sys/password.h"
@@ -84,6 +85,31 @@ static void test_unknown_user_never_matches(void **state) {
     loop_free(&a.loop);
 }
 
+static uint64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* Whoever asks cannot tell an unknown user from a wrong password by the time it takes. */
+static void test_unknown_user_takes_as_long(void **state) {
+    (void)state;
+    struct answer a = {.loop = loop_new()};
+    struct password_pool *p = password_pool_new(1, 8, 2, 8 << 20);
+    hash_now(p, &a, STR("secret"));
+    char hash[PASSWORD_HASH_MAX];
+    memcpy(hash, a.hash, sizeof hash);
+    uint64_t start = cpu_ns();
+    verify_now(p, &a, STR("wrong"), hash);
+    uint64_t known = cpu_ns() - start;
+    start = cpu_ns();
+    verify_now(p, &a, STR("wrong"), NULL);
+    uint64_t unknown = cpu_ns() - start;
+    assert_true(unknown * 4 > known && known * 4 > unknown);
+    password_pool_free(&p);
+    loop_free(&a.loop);
+}
+
 static void test_damaged_hashes(void **state) {
     (void)state;
     struct answer a = {.loop = loop_new()};
@@ -127,6 +153,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hash_and_verify),
         cmocka_unit_test(test_unknown_user_never_matches),
+        cmocka_unit_test(test_unknown_user_takes_as_long),
         cmocka_unit_test(test_damaged_hashes),
         cmocka_unit_test(test_bound_and_cancel),
     };
