@@ -62,8 +62,8 @@ struct server {
     struct batch_list waiting; /* under lock */
     bool sleeping, stop;       /* under lock */
     /* The thread's own. */
-    memcached_st *handle; /* (own) NULL after a failure */
-    memcached_result_st result;
+    memcached_st *handle;       /* (own) NULL after a failure */
+    memcached_result_st result; /* lives with the handle */
     uint64_t broken_until_ms;
 };
 
@@ -185,9 +185,15 @@ static memcached_st *handle_new(const char *address, uint64_t timeout_ms) {
     return h;
 }
 
-static void server_broke(struct server *s) {
-    if (s->handle) memcached_free(s->handle);
+static void handle_drop(struct server *s) {
+    if (!s->handle) return;
+    memcached_result_free(&s->result);
+    memcached_free(s->handle);
     s->handle = NULL;
+}
+
+static void server_broke(struct server *s) {
+    handle_drop(s);
     s->broken_until_ms = clock_mono_ms() + BREAK_MS;
 }
 
@@ -196,8 +202,12 @@ static bool server_usable(struct server *s) {
         if (clock_mono_ms() < s->broken_until_ms) return false;
         s->broken_until_ms = 0;
     }
-    if (!s->handle) s->handle = handle_new(s->address, s->owner->timeout_ms);
-    if (!s->handle) server_broke(s);
+    if (s->handle) return true;
+    s->handle = handle_new(s->address, s->owner->timeout_ms);
+    if (s->handle)
+        memcached_result_create(s->handle, &s->result); /* its buffer is made with the handle's allocator */
+    else
+        server_broke(s);
     return s->handle != NULL;
 }
 
@@ -369,7 +379,6 @@ static void run_round(struct server *s, struct batch_list *all) {
 
 static void *server_main(void *arg) {
     struct server *s = arg;
-    memcached_result_create(NULL, &s->result);
     pthread_mutex_lock(&s->lock);
     while (!s->stop) {
         if (!s->waiting.first) {
@@ -385,8 +394,7 @@ static void *server_main(void *arg) {
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
-    memcached_result_free(&s->result);
-    if (s->handle) memcached_free(s->handle);
+    handle_drop(s);
     return NULL;
 }
 
