@@ -121,9 +121,10 @@ static void on_counted(void *ctx, enum err err, const struct redis_reply *r) {
     on_value(t, err, err == ERR_OK ? t->value_of(r) : 0);
 }
 
+/* Without the group nobody holds anything: there is nothing to acknowledge or to touch. */
 static void on_uncounted(void *ctx, enum err err, const struct redis_reply *r) {
-    (void)r;
-    on_value(ctx, err, 0);
+    bool no_group = err == ERR_BACKEND && r && str_starts(redis_str(r), "NOGROUP");
+    on_value(ctx, no_group ? ERR_OK : err, 0);
 }
 
 static struct tally *tally_new(queue_done_fn *done, void *ctx, uint64_t (*value_of)(const struct redis_reply *r)) {

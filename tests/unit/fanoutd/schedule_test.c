@@ -188,7 +188,8 @@ static void nothing_is_lost(void **state) {
     uint64_t now = 0, added = 0, done = 0, post = 1;
     for (int step = 0; step < 20000 || done < added; step++, now += 5) {
         if (step < 10000) {
-            for (unsigned i = schedule_wants(&s); i > 0 && rng_below(&rng, 3); i--) added += add(&s, post++) == SCHEDULE_ADDED;
+            for (unsigned i = schedule_wants(&s); i > 0 && rng_below(&rng, 3); i--)
+                added += add(&s, post++) == SCHEDULE_ADDED;
         }
         size_t r = rng_below(&rng, 3);
         if (!counts[r]) {
@@ -199,10 +200,18 @@ static void nothing_is_lost(void **state) {
             struct held_job *j = rounds[r][i];
             assert_true(j->in_round);
             switch (rng_below(&rng, 4)) {
-            case 0: schedule_retry(&s, j, now); break;
-            case 1: schedule_redo(&s, j); break;
-            case 2: schedule_continue(&s, j); break;
-            default: schedule_done(&s, j); done++;
+            case 0:
+                schedule_retry(&s, j, now);
+                break;
+            case 1:
+                schedule_redo(&s, j);
+                break;
+            case 2:
+                schedule_continue(&s, j);
+                break;
+            default:
+                schedule_done(&s, j);
+                done++;
             }
         }
         counts[r] = 0;
