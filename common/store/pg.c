@@ -170,8 +170,14 @@ static uint64_t flush_all(struct loop_hook *h) {
 
 /* ---- the pool ---- */
 
-/* Connection parameters: the operator's, then ours. jit never pays for point queries. None when conninfo cannot be
- * parsed. */
+/*
+ * Connection parameters: the operator's, and ours; his `options` come last and win. None when conninfo cannot be
+ * parsed.
+ *
+ * jit never pays for point queries. The generic plan does: with 16 partitions the planner thinks it dearer than it is
+ * and would plan every execution anew (a point query on users: 0.127 ms with plan_cache_mode auto, 0.105 with custom
+ * plans, 0.039 with the generic one, which prunes partitions when it starts).
+ */
 static void set_parameters(struct pg_pool *p, const struct pg_pool_options *o) {
     char *complaint = NULL;
     PQconninfoOption *options = PQconninfoParse(o->conninfo, &complaint);
@@ -200,8 +206,8 @@ static void set_parameters(struct pg_pool *p, const struct pg_pool_options *o) {
     p->keywords[count] = mem_strdup("client_encoding");
     p->values[count++] = mem_strdup("UTF8");
     p->keywords[count] = mem_strdup("options");
-    p->values[count++] = mem_printf("%s -c jit=off -c statement_timeout=%llu", theirs,
-                                    (unsigned long long)(o->timeout_ms + o->timeout_ms / 10 + 100));
+    p->values[count++] = mem_printf("-c jit=off -c plan_cache_mode=force_generic_plan -c statement_timeout=%llu %s",
+                                    (unsigned long long)(p->timeout_ms + p->timeout_ms / 10 + 100), theirs);
     PQconninfoFree(options);
 }
 
