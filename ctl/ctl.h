@@ -16,10 +16,13 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DIFFERENCES = 3 };
 
 struct ctl_options { /* the parts of the daemons' file that the tool needs */
     char *conninfo;
+    int64_t database_timeout_ms;
     char *jwt_keys;
     char *jwt_issuer;
     int64_t token_ttl_ms;
     int64_t timeline_cap;
+    int64_t timeline_slack;
+    int64_t timeline_ttl_ms;
     int64_t lateness_ms;
 };
 
@@ -32,9 +35,9 @@ struct ctl {
 };
 
 struct command {
-    const char *name;  /* one or two words */
-    const char *usage; /* what follows the name */
-    const char *help;  /* one sentence */
+    const char *name;                                 /* one or two words */
+    const char *usage;                                /* what follows the name */
+    const char *help;                                 /* one sentence */
     int (*run)(struct ctl *c, int argc, char **argv); /* argv[0] is the last word of the name; returns an exit code */
 };
 

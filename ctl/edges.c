@@ -50,7 +50,9 @@ static bool number(const char **p, uint64_t *ret) {
     return true;
 }
 
-static const char *blanks(const char *p) { return p + strspn(p, " \t\r\n"); }
+static const char *blanks(const char *p) {
+    return p + strspn(p, " \t\r\n");
+}
 
 static void take_line(struct edges *e, const char *line, bool mutual, reject_fn *reject, void *ctx) {
     const char *p = blanks(line);

@@ -1,11 +1,11 @@
 /*
  * import-graph: users and follows in bulk.
  *
- *   file -> edges (cleaned) -> who exists already? -> ids minted by the database for the others -> COPY users, handles, following,
- *   followers, all in one transaction, rows in index order
+ *   file -> edges (cleaned) -> who exists already? -> ids minted by the database for the others -> COPY users, handles,
+ * following, followers, all in one transaction, rows in index order
  *
- * A person of the file becomes the user with the handle <prefix><number>. Importing the same file again adds nothing; follows that are
- * there already are counted as such. Users that existed get an invalidation (the sweeper applies it).
+ * A person of the file becomes the user with the handle <prefix><number>. Importing the same file again adds nothing;
+ * follows that are there already are counted as such. Users that existed get an invalidation (the sweeper applies it).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,11 +24,11 @@
 #include "ctl/ctl.h"
 #include "ctl/edges.h"
 
-#define FOLLOWEES_MAX 5000
+#define FOLLOWEES_MAX  5000
 #define LISTED_REJECTS 10
 
 struct person {
-    uint64_t id;       /* minted or found */
+    uint64_t id; /* minted or found */
     bool existed;
     uint32_t following; /* new ones from this file */
 };
@@ -39,16 +39,16 @@ struct import {
     struct ctl *c;
     const char *prefix;
     const char *rejects_path;
-    FILE *rejects;            /* (own) opened with the first reject */
+    FILE *rejects; /* (own) opened with the first reject */
     uint64_t rejects_listed;
-    struct edges edges;       /* (own) */
-    struct person *people;    /* (own) as edges.people */
-    char **names;             /* (own) */
+    struct edges edges;    /* (own) */
+    struct person *people; /* (own) as edges.people */
+    char **names;          /* (own) */
     size_t name_count;
-    struct pair *old;         /* (own) follows that were there, ascending */
+    struct pair *old; /* (own) follows that were there, ascending */
     size_t old_count;
     uint64_t already;
-    bool bar;                 /* stderr is a terminal */
+    bool bar; /* stderr is a terminal */
 };
 
 static void progress(const struct import *im, const char *what, size_t done, size_t all) {
@@ -110,8 +110,10 @@ static bool find_existing(struct import *im) {
         pg_params_init(&p, &a);
         pg_param_text_array(&p, handles, count);
         CLEANUP(pg_result_free) struct pg_result *r = NULL;
-        if (!ctl_query(im->c, "SELECT h.user_id, w.n FROM unnest($1::text[]) WITH ORDINALITY AS w (handle, n) "
-                              "JOIN handles h ON h.handle = w.handle", &p, &r))
+        if (!ctl_query(im->c,
+                       "SELECT h.user_id, w.n FROM unnest($1::text[]) WITH ORDINALITY AS w (handle, n) "
+                       "JOIN handles h ON h.handle = w.handle",
+                       &p, &r))
             return false;
         for (int row = 0; row < pg_rows(r); row++)
             im->people[from + pg_int8(r, row, 1) - 1] = (struct person){.id = pg_int8(r, row, 0), .existed = true};
@@ -138,12 +140,17 @@ static bool find_old_follows(struct import *im) {
     pg_params_init(&p, &a);
     pg_param_int8_array(&p, ids, n);
     CLEANUP(pg_result_free) struct pg_result *locked = NULL;
-    if (!ctl_query(im->c, "SELECT count(*) FROM (SELECT FROM unnest($1::bigint[]) AS w (id) JOIN users u ON u.shard = shard_of(w.id) "
-                          "AND u.id = w.id ORDER BY u.id FOR UPDATE OF u) AS l", &p, &locked))
+    if (!ctl_query(
+            im->c,
+            "SELECT count(*) FROM (SELECT FROM unnest($1::bigint[]) AS w (id) JOIN users u ON u.shard = shard_of(w.id) "
+            "AND u.id = w.id ORDER BY u.id FOR UPDATE OF u) AS l",
+            &p, &locked))
         return false;
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    if (!ctl_query(im->c, "SELECT f.follower, f.followee FROM unnest($1::bigint[]) AS w (id) "
-                          "JOIN following f ON f.shard = shard_of(w.id) AND f.follower = w.id", &p, &r))
+    if (!ctl_query(im->c,
+                   "SELECT f.follower, f.followee FROM unnest($1::bigint[]) AS w (id) "
+                   "JOIN following f ON f.shard = shard_of(w.id) AND f.follower = w.id",
+                   &p, &r))
         return false;
     im->old_count = (size_t)pg_rows(r);
     im->old = NEW_ARRAY(struct pair, im->old_count + 1);
@@ -156,8 +163,10 @@ static size_t old_following(const struct import *im, uint64_t follower) {
     size_t lo = 0, hi = im->old_count;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (im->old[mid].first < follower) lo = mid + 1;
-        else hi = mid;
+        if (im->old[mid].first < follower)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     size_t n = 0;
     while (lo + n < im->old_count && im->old[lo + n].first == follower) n++;
@@ -174,7 +183,8 @@ static bool mint_ids(struct import *im) {
     pg_params_init(&p, &a);
     pg_param_int8(&p, missing);
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    if (!ctl_query(im->c, "SELECT mint_id(floor(random() * 1024)::integer) FROM generate_series(1, $1)", &p, &r)) return false;
+    if (!ctl_query(im->c, "SELECT mint_id(floor(random() * 1024)::integer) FROM generate_series(1, $1)", &p, &r))
+        return false;
     int row = 0;
     for (size_t i = 0; i < im->edges.people_count; i++)
         if (!im->people[i].existed) im->people[i].id = pg_int8(r, row++, 0);
@@ -255,21 +265,27 @@ static bool copy_users(struct import *im) {
     size_t fresh = 0;
     for (size_t i = 0; i < im->edges.people_count; i++) fresh += !im->people[i].existed;
     struct copy k;
-    if (!copy_begin(&k, im, "users", "COPY users (shard, id, handle, name, following_count) FROM STDIN", fresh)) return false;
+    if (!copy_begin(&k, im, "users", "COPY users (shard, id, handle, name, following_count) FROM STDIN", fresh))
+        return false;
     for (size_t i = 0; i < im->edges.people_count; i++) {
         const struct person *p = &im->people[i];
         if (p->existed) continue;
         uint64_t number = im->edges.people[i];
-        buf_addf(&k.rows, "%u\t%llu\t%s%llu\t", id_shard(p->id), (unsigned long long)p->id, im->prefix, (unsigned long long)number);
-        if (im->name_count) pg_copy_escape(&k.rows, str_c(im->names[number % im->name_count]));
-        else buf_addf(&k.rows, "%s%llu", im->prefix, (unsigned long long)number);
+        buf_addf(&k.rows, "%u\t%llu\t%s%llu\t", id_shard(p->id), (unsigned long long)p->id, im->prefix,
+                 (unsigned long long)number);
+        if (im->name_count)
+            pg_copy_escape(&k.rows, str_c(im->names[number % im->name_count]));
+        else
+            buf_addf(&k.rows, "%s%llu", im->prefix, (unsigned long long)number);
         buf_addf(&k.rows, "\t%u", p->following);
         copy_row_done(&k);
     }
-    if (!copy_end(&k) || !copy_begin(&k, im, "handles", "COPY handles (handle, user_id) FROM STDIN", fresh)) return false;
+    if (!copy_end(&k) || !copy_begin(&k, im, "handles", "COPY handles (handle, user_id) FROM STDIN", fresh))
+        return false;
     for (size_t i = 0; i < im->edges.people_count; i++) {
         if (im->people[i].existed) continue;
-        buf_addf(&k.rows, "%s%llu\t%llu", im->prefix, (unsigned long long)im->edges.people[i], (unsigned long long)im->people[i].id);
+        buf_addf(&k.rows, "%s%llu\t%llu", im->prefix, (unsigned long long)im->edges.people[i],
+                 (unsigned long long)im->people[i].id);
         copy_row_done(&k);
     }
     return copy_end(&k);
@@ -297,7 +313,8 @@ static bool copy_pairs(struct import *im, const char *what, const char *sql, str
 }
 
 static bool copy_follows(struct import *im, struct pair *pairs, size_t count) {
-    if (!copy_pairs(im, "following", "COPY following (shard, follower, followee) FROM STDIN", pairs, count)) return false;
+    if (!copy_pairs(im, "following", "COPY following (shard, follower, followee) FROM STDIN", pairs, count))
+        return false;
     for (size_t i = 0; i < count; i++) pairs[i] = (struct pair){pairs[i].second, pairs[i].first};
     return copy_pairs(im, "followers", "COPY followers (shard, followee, follower) FROM STDIN", pairs, count);
 }
@@ -319,15 +336,18 @@ static bool touch_existing(struct import *im) {
     pg_params_init(&p, &a);
     pg_param_int8_array(&p, ids, n);
     pg_param_int8_array(&p, counts, n);
-    return ctl_query(im->c, "WITH w AS (SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS w (id, n)), "
-                            "u AS (UPDATE users SET following_count = following_count + w.n FROM w "
-                            "WHERE shard = shard_of(w.id) AND users.id = w.id) "
-                            "SELECT add_invalidation(w.id, ARRAY[3, w.id, 0, w.id]) FROM w", &p, NULL);
+    return ctl_query(im->c,
+                     "WITH w AS (SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS w (id, n)), "
+                     "u AS (UPDATE users SET following_count = following_count + w.n FROM w "
+                     "WHERE shard = shard_of(w.id) AND users.id = w.id) "
+                     "SELECT add_invalidation(w.id, ARRAY[3, w.id, 0, w.id]) FROM w",
+                     &p, NULL);
 }
 
 static bool store(struct import *im, size_t *ret_follows) {
     CLEANUP(mem_free_charp) char *message = NULL;
-    if (pg_sync_script(im->c->db, "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL maintenance_work_mem = '256MB'", &message) != ERR_OK)
+    if (pg_sync_script(im->c->db, "BEGIN; SET LOCAL synchronous_commit = on; SET LOCAL maintenance_work_mem = '256MB'",
+                       &message) != ERR_OK)
         return ctl_fail("database: %s", message), false;
     if (!find_existing(im) || !find_old_follows(im) || !mint_ids(im)) return false;
     size_t count;
@@ -344,12 +364,14 @@ static bool store(struct import *im, size_t *ret_follows) {
 static void summary(const struct import *im, size_t follows, double seconds) {
     size_t fresh = 0;
     for (size_t i = 0; i < im->edges.people_count; i++) fresh += !im->people[i].existed;
-    printf("%llu lines: %zu users (%zu new), %zu follows added, %llu there already, in %.1f s\n", (unsigned long long)im->edges.lines,
-           im->edges.people_count, fresh, follows, (unsigned long long)im->already, seconds);
+    printf("%llu lines: %zu users (%zu new), %zu follows added, %llu there already, in %.1f s\n",
+           (unsigned long long)im->edges.lines, im->edges.people_count, fresh, follows, (unsigned long long)im->already,
+           seconds);
     uint64_t all = 0;
     for (int i = 0; i < REJECT_COUNT; i++) {
         all += im->edges.rejected[i];
-        if (im->edges.rejected[i]) printf("not taken: %llu (%s)\n", (unsigned long long)im->edges.rejected[i], reject_text((enum reject)i));
+        if (im->edges.rejected[i])
+            printf("not taken: %llu (%s)\n", (unsigned long long)im->edges.rejected[i], reject_text((enum reject)i));
     }
     if (all) printf("all %llu rows that were not taken are listed in %s\n", (unsigned long long)all, im->rejects_path);
 }
@@ -372,9 +394,12 @@ static int import(struct import *im, const char *file, const char *names, bool m
 int command_import_graph(struct ctl *c, int argc, char **argv) {
     const char *file = NULL, *names = NULL, *prefix = "u", *rejects = "import-rejects.tsv";
     bool directed = false, mutual = false;
-    const struct argument table[] = {ARGUMENT_WORD(&file),           ARGUMENT_TEXT("--names", &names),
-                                     ARGUMENT_TEXT("--prefix", &prefix), ARGUMENT_TEXT("--rejects", &rejects),
-                                     ARGUMENT_FLAG("--directed", &directed), ARGUMENT_FLAG("--mutual", &mutual)};
+    const struct argument table[] = {ARGUMENT_WORD(&file),
+                                     ARGUMENT_TEXT("--names", &names),
+                                     ARGUMENT_TEXT("--prefix", &prefix),
+                                     ARGUMENT_TEXT("--rejects", &rejects),
+                                     ARGUMENT_FLAG("--directed", &directed),
+                                     ARGUMENT_FLAG("--mutual", &mutual)};
     if (!arguments_parse(table, ARRAY_LEN(table), argc, argv)) return EXIT_USAGE;
     if (!file) return ctl_usage("name a file of 'follower followee' lines");
     if (directed && mutual) return ctl_usage("--directed and --mutual exclude each other");

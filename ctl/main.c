@@ -1,5 +1,6 @@
 /*
- * fanfarectl's front: the table of commands, global options, and what the commands share. Every command is in a room of its own.
+ * fanfarectl's front: the table of commands, global options, and what the commands share. Every command is in a room of
+ * its own.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,12 +11,14 @@
 #include "common/base/arena.h"
 #include "common/base/mem.h"
 #include "common/domain/id.h"
+#include "common/service/shared_options.h"
 #include "common/service/version.h"
 #include "ctl/ctl.h"
 
 static const struct command commands[] = {
     {"migrate", "[--schema DIR]", "Applies what is missing of the schema; safe to repeat.", command_migrate},
-    {"user add", "HANDLE --name NAME [--password-file FILE]", "Makes a user; prints id and token as JSON.", command_user_add},
+    {"user add", "HANDLE --name NAME [--password-file FILE]", "Makes a user; prints id and token as JSON.",
+     command_user_add},
     {"token", "--user ID | --handle HANDLE [--ttl SECONDS]", "Prints an access token.", command_token},
     {"import-graph", "FILE [--directed|--mutual] [--names FILE] [--prefix TEXT] [--rejects FILE]",
      "Loads users and follows in bulk: 'follower followee' a line, plain or gzip.", command_import_graph},
@@ -23,7 +26,8 @@ static const struct command commands[] = {
      "Compares what HTTP serves with the oracle.", command_verify},
     {"rebuild", "--user ID | --all", "Makes timelines cold; the next read rebuilds them.", command_rebuild},
     {"explain", "--reader ID --post ID", "Tells why a post is or is not in a feed.", command_explain},
-    {"status", "", "Shows backlog, unconfirmed invalidations, cache nodes and the feed server's health.", command_status},
+    {"status", "", "Shows backlog, unconfirmed invalidations, cache nodes and the feed server's health.",
+     command_status},
     {"node list", "", "Shows the cache nodes of each tier with their share of the slots.", command_node_list},
     {"node sync", "TIER:NAME:KIND:ADDRESS[:WEIGHT]...",
      "Makes these the nodes of the tiers named; every slot of these tiers starts cold.", command_node_sync},
@@ -31,23 +35,13 @@ static const struct command commands[] = {
 
 static const struct command *current; /* for usage messages: the one command that this process runs */
 
-#define OPTION_AT(member) offsetof(struct ctl_options, member)
-static const struct option database_table[] = {
-    {"database", "conninfo", OPTION_STRING, OPTION_AT(conninfo), "dbname=fanfare", 0, 0, false, false, "libpq connection string."},
+static const struct option table[] = {
+    SHARED_DATABASE_OPTIONS(struct ctl_options),
+    SHARED_AUTH_OPTIONS(struct ctl_options, ""),
+    SHARED_TIMELINE_OPTIONS(struct ctl_options),
     {.name = NULL},
 };
-static const struct option auth_table[] = {
-    {"auth", "jwt_keys", OPTION_STRING, OPTION_AT(jwt_keys), "", 0, 0, true, false, "Token keys, as feedd has them."},
-    {"auth", "jwt_issuer", OPTION_STRING, OPTION_AT(jwt_issuer), "fanfare", 0, 0, false, false, "Issuer of tokens."},
-    {"auth", "token_ttl", OPTION_DURATION, OPTION_AT(token_ttl_ms), "24h", 1000, 31536000000, false, false, "Life of a token."},
-    {.name = NULL},
-};
-static const struct option timeline_table[] = {
-    {"timeline", "cap", OPTION_INT, OPTION_AT(timeline_cap), "800", 10, 100000, false, false, "Entries kept."},
-    {"timeline", "lateness", OPTION_DURATION, OPTION_AT(lateness_ms), "60s", 1000, 3600000, false, false, "Allowed lateness."},
-    {.name = NULL},
-};
-static const struct option *const tables[] = {database_table, auth_table, timeline_table, NULL};
+static const struct option *const tables[] = {table, NULL};
 
 static void print_help(FILE *to) {
     fputs("usage: fanfarectl [-c FILE] [--set section.name=value]... [--url URL] COMMAND ...\n\n"
@@ -65,8 +59,11 @@ int ctl_usage(const char *reason, ...) {
     fputs("fanfarectl: ", stderr);
     vfprintf(stderr, reason, args);
     va_end(args);
-    if (current) fprintf(stderr, "\nusage: fanfarectl %s %s\n", current->name, current->usage);
-    else fputs("\nusage: fanfarectl [-c FILE] [--url URL] COMMAND ...   (fanfarectl --help lists the commands)\n", stderr);
+    if (current)
+        fprintf(stderr, "\nusage: fanfarectl %s %s\n", current->name, current->usage);
+    else
+        fputs("\nusage: fanfarectl [-c FILE] [--url URL] COMMAND ...   (fanfarectl --help lists the commands)\n",
+              stderr);
     return EXIT_USAGE;
 }
 
@@ -137,7 +134,8 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
 static int run_command(struct ctl *c, const char *const *sets, int argc, char **argv) {
     int words = 0;
     current = find_command(argc, argv, &words);
-    if (!current) return ctl_usage("there is no command \"%s%s%s\"", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+    if (!current)
+        return ctl_usage("there is no command \"%s%s%s\"", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
     struct config_source source = {.file = c->config, .sets = sets};
     CLEANUP(mem_free_charp) char *message = NULL;
     if (config_parse(tables, &source, &c->options, &message) != ERR_OK) return ctl_fail("%s", message);
@@ -160,10 +158,14 @@ int main(int argc, char **argv) {
         if (!strcmp(a, "--version")) return puts("fanfarectl " FANFARE_VERSION), EXIT_DONE;
         if (!strcmp(a, "-c") || !strcmp(a, "--url") || !strcmp(a, "--set")) {
             if (!value) return ctl_usage("%s needs a value", a);
-            if (!strcmp(a, "-c")) c.config = value;
-            else if (!strcmp(a, "--url")) c.url = value;
-            else if (set_count + 1 < ARRAY_LEN(sets)) sets[set_count++] = value;
-            else return ctl_usage("at most %zu --set", ARRAY_LEN(sets) - 1);
+            if (!strcmp(a, "-c"))
+                c.config = value;
+            else if (!strcmp(a, "--url"))
+                c.url = value;
+            else if (set_count + 1 < ARRAY_LEN(sets))
+                sets[set_count++] = value;
+            else
+                return ctl_usage("at most %zu --set", ARRAY_LEN(sets) - 1);
             i++;
             continue;
         }

@@ -1,5 +1,6 @@
 /*
- * node list, node sync, rebuild, status: the placement tables and what the daemons left to do, as the database has them.
+ * node list, node sync, rebuild, status: the placement tables and what the daemons left to do, as the database has
+ * them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,7 +48,8 @@ static bool parse_node(const char *text, struct node_argument *n) {
     p = field(p, n->name, sizeof n->name);
     p = field(p, n->kind, sizeof n->kind);
     if (!p || !tier_of(tier, strlen(tier), &n->tier)) {
-        ctl_usage("\"%s\" is no TIER:NAME:KIND:ADDRESS; tiers are timeline, content, users, graph, actions, counters", text);
+        ctl_usage("\"%s\" is no TIER:NAME:KIND:ADDRESS; tiers are timeline, content, users, graph, actions, counters",
+                  text);
         return false;
     }
     if (strcmp(n->kind, "redis") && strcmp(n->kind, "memcached")) {
@@ -57,7 +59,8 @@ static bool parse_node(const char *text, struct node_argument *n) {
     const char *second = strchr(p, ':');
     const char *weight = second ? strchr(second + 1, ':') : NULL;
     size_t len = weight ? (size_t)(weight - p) : strlen(p);
-    if (!second || !second[1] || len >= sizeof n->address || (weight && (!str_u64(str_c(weight + 1), &n->weight) || n->weight > 10000))) {
+    if (!second || !second[1] || len >= sizeof n->address ||
+        (weight && (!str_u64(str_c(weight + 1), &n->weight) || n->weight > 10000))) {
         ctl_usage("\"%s\": the address is host:port or unix:/path, the weight 0 to 10000", text);
         return false;
     }
@@ -75,17 +78,23 @@ static bool store_node(struct ctl *c, const struct node_argument *n) {
     pg_param_text(&p, str_c(n->kind));
     pg_param_text(&p, str_c(n->address));
     pg_param_int4(&p, (int32_t)n->weight);
-    return ctl_query(c, "INSERT INTO cache_nodes (tier, name, kind, address, weight) VALUES ($1::integer, $2, $3, $4, $5) "
-                        "ON CONFLICT (tier, name) DO UPDATE SET kind = excluded.kind, address = excluded.address, weight = excluded.weight, "
-                        "state = 'active', why = NULL, changed_at = clock_timestamp()", &p, NULL);
+    return ctl_query(c,
+                     "INSERT INTO cache_nodes (tier, name, kind, address, weight) VALUES ($1::integer, $2, $3, $4, $5) "
+                     "ON CONFLICT (tier, name) DO UPDATE SET kind = excluded.kind, address = excluded.address, weight "
+                     "= excluded.weight, "
+                     "state = 'active', why = NULL, changed_at = clock_timestamp()",
+                     &p, NULL);
 }
 
-/* Every slot of the tier gets a new generation and, until the ring is laid again, no node: nothing cached before can be read. */
+/* Every slot of the tier gets a new generation and, until the ring is laid again, no node: nothing cached before can be
+ * read. */
 static bool forget_tier(struct ctl *c, enum tier t) {
-    CLEANUP(mem_free_charp) char *sql =
+    CLEANUP(mem_free_charp)
+    char *sql =
         mem_printf("WITH s AS (UPDATE cache_slots SET generation = generation + 1, node_id = NULL WHERE tier = %d), "
                    "n AS (UPDATE cache_nodes SET state = 'removed' WHERE tier = %d) "
-                   "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = %d", t, t, t);
+                   "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = %d",
+                   t, t, t);
     return ctl_query(c, sql, NULL, NULL);
 }
 
@@ -120,17 +129,21 @@ int command_node_list(struct ctl *c, int argc, char **argv) {
     if (!arguments_parse(NULL, 0, argc, argv)) return EXIT_USAGE;
     if (!ctl_database(c)) return EXIT_FAILED;
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    if (!ctl_query(c, "SELECT t.name, n.name, n.kind, n.address, n.state, n.weight, count(s.slot), coalesce(n.why, '') FROM cache_nodes n "
-                      "JOIN cache_tiers t ON t.id = n.tier LEFT JOIN cache_slots s ON s.tier = n.tier AND s.node_id = n.id "
-                      "GROUP BY t.id, t.name, n.id ORDER BY t.id, n.name", NULL, &r))
+    if (!ctl_query(
+            c,
+            "SELECT t.name, n.name, n.kind, n.address, n.state, n.weight, count(s.slot), coalesce(n.why, '') FROM "
+            "cache_nodes n "
+            "JOIN cache_tiers t ON t.id = n.tier LEFT JOIN cache_slots s ON s.tier = n.tier AND s.node_id = n.id "
+            "GROUP BY t.id, t.name, n.id ORDER BY t.id, n.name",
+            NULL, &r))
         return EXIT_FAILED;
     printf("%-9s %-16s %-9s %-8s %6s %6s  %s\n", "tier", "node", "kind", "state", "weight", "slots", "address");
     for (int i = 0; i < pg_rows(r); i++) {
         struct str t[8];
         for (int k = 0; k < 8; k++) t[k] = k == 5 || k == 6 ? (struct str){0} : pg_text(r, i, k);
-        printf("%-9.*s %-16.*s %-9.*s %-8.*s %6" PRIu64 " %6" PRIu64 "  %.*s %.*s\n", (int)t[0].len, t[0].data, (int)t[1].len, t[1].data,
-               (int)t[2].len, t[2].data, (int)t[4].len, t[4].data, pg_int8(r, i, 5), pg_int8(r, i, 6), (int)t[3].len, t[3].data,
-               (int)t[7].len, t[7].data);
+        printf("%-9.*s %-16.*s %-9.*s %-8.*s %6" PRIu64 " %6" PRIu64 "  %.*s %.*s\n", (int)t[0].len, t[0].data,
+               (int)t[1].len, t[1].data, (int)t[2].len, t[2].data, (int)t[4].len, t[4].data, pg_int8(r, i, 5),
+               pg_int8(r, i, 6), (int)t[3].len, t[3].data, (int)t[7].len, t[7].data);
     }
     return EXIT_DONE;
 }
@@ -146,8 +159,10 @@ int command_rebuild(struct ctl *c, int argc, char **argv) {
     if (!ctl_database(c)) return EXIT_FAILED;
     if (all) {
         /* A new generation of every slot: what is resident cannot be found any more and expires. */
-        if (!ctl_query(c, "WITH s AS (UPDATE cache_slots SET generation = generation + 1 WHERE tier = 0) "
-                          "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = 0", NULL, NULL))
+        if (!ctl_query(c,
+                       "WITH s AS (UPDATE cache_slots SET generation = generation + 1 WHERE tier = 0) "
+                       "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = 0",
+                       NULL, NULL))
             return EXIT_FAILED;
         puts("every timeline is cold from one lease (1 s) on");
         return EXIT_DONE;
@@ -158,7 +173,9 @@ int command_rebuild(struct ctl *c, int argc, char **argv) {
     pg_params_init(&p, &a);
     pg_param_int8(&p, id);
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    if (!ctl_query(c, "SELECT add_invalidation($1, ARRAY[0, $1, 3, $1]) FROM users WHERE shard = shard_of($1) AND id = $1", &p, &r))
+    if (!ctl_query(c,
+                   "SELECT add_invalidation($1, ARRAY[0, $1, 3, $1]) FROM users WHERE shard = shard_of($1) AND id = $1",
+                   &p, &r))
         return EXIT_FAILED;
     if (!pg_rows(r)) return ctl_fail("there is no user %" PRIu64, id);
     puts("the timeline and relations are cold as soon as the sweeper has come by (2 to 4 s)");
@@ -183,7 +200,8 @@ static void on_health(void *ctx, enum err err, const struct http_reply *reply) {
     struct health_call *h = ctx;
     if (err == ERR_OK) {
         h->status = reply->status;
-        snprintf(h->body, sizeof h->body, "%.*s", (int)(reply->body.len < 200 ? reply->body.len : 200), reply->body.data);
+        snprintf(h->body, sizeof h->body, "%.*s", (int)(reply->body.len < 200 ? reply->body.len : 200),
+                 reply->body.data);
         h->body[strcspn(h->body, "\n")] = 0;
     }
     loop_stop(h->loop);
@@ -201,20 +219,28 @@ static int print_feed_health(struct ctl *c) {
         loop_run(h.loop);
     http_client_free(&http);
     loop_free(&h.loop);
-    if (h.status) printf("%-14s %s: %s (%u)\n", "feedd", c->url, h.status == 200 ? "ready" : h.body, h.status);
-    else printf("%-14s %s: no answer\n", "feedd", c->url);
+    if (h.status)
+        printf("%-14s %s: %s (%u)\n", "feedd", c->url, h.status == 200 ? "ready" : h.body, h.status);
+    else
+        printf("%-14s %s: no answer\n", "feedd", c->url);
     return h.status == 200 ? EXIT_DONE : EXIT_FAILED;
 }
 
 int command_status(struct ctl *c, int argc, char **argv) {
     if (!arguments_parse(NULL, 0, argc, argv)) return EXIT_USAGE;
     if (!ctl_database(c)) return EXIT_FAILED;
-    int code = print_one_line(c, "posts, users", "SELECT format('about %s posts, %s users', sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'posts_p%' AND relkind = 'r')::bigint, "
-                                 "sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'users_p%' AND relkind = 'r')::bigint) FROM pg_class");
-    code |= print_one_line(c, "outbox", "SELECT format('%s jobs not done, oldest %s s', count(*), "
-                              "coalesce(round(extract(epoch FROM clock_timestamp() - min(created_at))), 0)) FROM outbox");
-    code |= print_one_line(c, "invalidations", "SELECT format('%s not confirmed, oldest %s s', count(*), "
-                              "coalesce(round(extract(epoch FROM clock_timestamp() - min(created_at))), 0)) FROM invalidations");
+    int code = print_one_line(
+        c, "posts, users",
+        "SELECT format('about %s posts, %s users', sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'posts_p%' "
+        "AND relkind = 'r')::bigint, "
+        "sum(greatest(reltuples, 0)) FILTER (WHERE relname LIKE 'users_p%' AND relkind = 'r')::bigint) FROM pg_class");
+    code |= print_one_line(c, "outbox",
+                           "SELECT format('%s jobs not done, oldest %s s', count(*), "
+                           "coalesce(round(extract(epoch FROM clock_timestamp() - min(created_at))), 0)) FROM outbox");
+    code |= print_one_line(
+        c, "invalidations",
+        "SELECT format('%s not confirmed, oldest %s s', count(*), "
+        "coalesce(round(extract(epoch FROM clock_timestamp() - min(created_at))), 0)) FROM invalidations");
     char *none[] = {argv[0], NULL};
     code |= command_node_list(c, 1, none);
     code |= print_feed_health(c);

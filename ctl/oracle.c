@@ -1,5 +1,6 @@
 /*
- * The oracle's side of verify. A thread asks the database for the next batch while the last one is compared, so that both work.
+ * The oracle's side of verify. A thread asks the database for the next batch while the last one is compared, so that
+ * both work.
  */
 #include "ctl/oracle.h"
 
@@ -57,9 +58,11 @@ static struct oracle_batch *ask(struct pg_sync *db, const uint64_t *ids, size_t 
     pg_param_int8_array(&p, ids, count);
     pg_param_int4(&p, (int32_t)depth);
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    enum err e = pg_sync_exec(db, "SELECT w.n, string_agg(int8send(f.post_id) || int8send(f.author_id), ''::bytea ORDER BY f.post_id DESC) "
-                                  "FROM oracle_feed($1, $2) f JOIN unnest($1) WITH ORDINALITY AS w (reader, n) USING (reader) GROUP BY w.n",
-                              &p, &r, &b->failure);
+    enum err e = pg_sync_exec(
+        db,
+        "SELECT w.n, string_agg(int8send(f.post_id) || int8send(f.author_id), ''::bytea ORDER BY f.post_id DESC) "
+        "FROM oracle_feed($1, $2) f JOIN unnest($1) WITH ORDINALITY AS w (reader, n) USING (reader) GROUP BY w.n",
+        &p, &r, &b->failure);
     if (e == ERR_OK) take_rows(b, r);
     return b;
 }

@@ -1,4 +1,5 @@
-/* The oracle's side of verify: feeds as plain SQL has them (schema/0003_oracle.sql), batch by batch, read ahead by a thread. */
+/* The oracle's side of verify: feeds as plain SQL has them (schema/0003_oracle.sql), batch by batch, read ahead by a
+ * thread. */
 #ifndef CTL_ORACLE_H
 #define CTL_ORACLE_H
 
@@ -15,12 +16,13 @@ struct oracle_feed {
 struct oracle_batch {
     struct oracle_feed *feeds; /* (own) in the order of the ids asked for */
     size_t count;
-    char *failure;             /* (own) the database's message, or NULL */
+    char *failure; /* (own) the database's message, or NULL */
 };
 void oracle_batch_free(struct oracle_batch **b);
 
 struct oracle;
-/* A connection of its own, and a thread that keeps up to two batches ready. ids: (ref) until oracle_free. depth: entries a feed. */
+/* A connection of its own, and a thread that keeps up to two batches ready. ids: (ref) until oracle_free. depth:
+ * entries a feed. */
 struct oracle *oracle_new(const char *conninfo, const uint64_t *ids, size_t count, size_t batch, unsigned depth);
 void oracle_free(struct oracle **o); /* ends the thread */
 /* The next batch (own), waiting for it; NULL after the last. */

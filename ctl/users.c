@@ -41,7 +41,8 @@ static bool hash_password_file(const char *path, char ret_hash[static PASSWORD_H
     bool got = fgets(line, sizeof line, f) != NULL;
     fclose(f);
     line[strcspn(line, "\n")] = 0;
-    if (!got || strlen(line) < 8 || strlen(line) > 256) return ctl_fail("%s: the password must have 8 to 256 bytes", path), false;
+    if (!got || strlen(line) < 8 || strlen(line) > 256)
+        return ctl_fail("%s: the password must have 8 to 256 bytes", path), false;
     struct hashing h = {.loop = loop_new(), .err = ERR_INTERNAL};
     struct password_pool *pool = password_pool_new(1, 1, 2, 19u << 20);
     if (password_hash(pool, h.loop, str_c(line), hashed, &h) == ERR_OK) loop_run(h.loop);
@@ -111,10 +112,14 @@ int command_token(struct ctl *c, int argc, char **argv) {
     struct pg_params p;
     pg_params_init(&p, &arena);
     CLEANUP(pg_result_free) struct pg_result *r = NULL;
-    if (user) pg_param_int8(&p, id);
-    else pg_param_text(&p, str_c(handle));
-    if (!ctl_query(c, user ? "SELECT id FROM users WHERE shard = shard_of($1) AND id = $1"
-                           : "SELECT user_id FROM handles WHERE handle = $1", &p, &r))
+    if (user)
+        pg_param_int8(&p, id);
+    else
+        pg_param_text(&p, str_c(handle));
+    if (!ctl_query(c,
+                   user ? "SELECT id FROM users WHERE shard = shard_of($1) AND id = $1"
+                        : "SELECT user_id FROM handles WHERE handle = $1",
+                   &p, &r))
         return EXIT_FAILED;
     if (pg_rows(r) == 0) return ctl_fail("there is no user \"%s\"", user ? user : handle);
     CLEANUP(buf_fini) struct buf token = BUF_INIT;
@@ -152,7 +157,8 @@ int command_migrate(struct ctl *c, int argc, char **argv) {
     CLEANUP(mem_free_charp) char *folder = schema ? mem_strdup(schema) : schema_beside_program();
     CLEANUP(mem_free_charp) char *message = NULL;
     unsigned applied = 0;
-    if (migrate_apply(c->db, folder, say_applied, NULL, &applied, &message) != ERR_OK) return ctl_fail("migrate: %s", message);
+    if (migrate_apply(c->db, folder, say_applied, NULL, &applied, &message) != ERR_OK)
+        return ctl_fail("migrate: %s", message);
     printf("%u applied\n", applied);
     return EXIT_DONE;
 }

@@ -1,11 +1,13 @@
 /*
  * verify: what HTTP serves against the oracle.
  *
- *   readers -> batches: oracle's feeds (ctl/oracle.c)  +  GET /v1/me/feed page by page with a token of each  -> compare ids and authors in order
- *   readers that differ are asked again, after a pause and both sides afresh: what changed between the two looks is no difference
+ *   readers -> batches: oracle's feeds (ctl/oracle.c)  +  GET /v1/me/feed page by page with a token of each  -> compare
+ * ids and authors in order readers that differ are asked again, after a pause and both sides afresh: what changed
+ * between the two looks is no difference
  *
- * Every page must hold well-formed posts in strict order, without repeats, and be full unless it is the last. Being told to come back
- * (429, 503 with Retry-After) is obeyed for up to a minute. The daemons know nothing of this: it is a client like any other.
+ * Every page must hold well-formed posts in strict order, without repeats, and be full unless it is the last. Being
+ * told to come back (429, 503 with Retry-After) is obeyed for up to a minute. The daemons know nothing of this: it is a
+ * client like any other.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -24,12 +26,12 @@
 #include "ctl/ctl.h"
 #include "ctl/oracle.h"
 
-#define PAGE_LIMIT 200
-#define BATCH 256
-#define BATCH_DEEP 16
+#define PAGE_LIMIT        200
+#define BATCH             256
+#define BATCH_DEEP        16
 #define SHOWN_DIFFERENCES 10
-#define PATIENCE_MS 60000
-#define DEPTH_TO_THE_END 1000000000u
+#define PATIENCE_MS       60000
+#define DEPTH_TO_THE_END  1000000000u
 
 enum source { SOURCE_RESIDENT, SOURCE_REBUILD, SOURCE_DATABASE, SOURCE_UNKNOWN, SOURCE_COUNT };
 static const char *const source_names[] = {"resident", "rebuild", "database", "unknown"};
@@ -39,20 +41,20 @@ struct verify {
     struct loop *loop;
     struct http_client *http;
     unsigned depth;
-    unsigned open;           /* readers of the batch at work */
+    unsigned open; /* readers of the batch at work */
     uint64_t feeds, entries, pages;
     uint64_t sources[SOURCE_COUNT]; /* of first pages */
-    uint64_t *differing;     /* (own) readers */
+    uint64_t *differing;            /* (own) readers */
     size_t differing_count, differing_cap;
-    bool last_look;          /* differences are final: show them */
+    bool last_look; /* differences are final: show them */
     unsigned shown;
-    char *failure;           /* (own) why the run cannot go on */
+    char *failure; /* (own) why the run cannot go on */
 };
 
 struct reader {
     struct verify *v;
     const struct oracle_feed *want;
-    size_t at; /* entries compared so far */
+    size_t at;     /* entries compared so far */
     char *headers; /* (own) */
     char cursor[128];
     bool first_page;
@@ -97,7 +99,9 @@ static void fail(struct reader *r, const char *what, struct str detail) {
     reader_end(r);
 }
 
-static void on_retry(struct loop_timer *t) { ask_page(CONTAINER_OF(t, struct reader, retry)); }
+static void on_retry(struct loop_timer *t) {
+    ask_page(CONTAINER_OF(t, struct reader, retry));
+}
 
 static void later(struct reader *r, uint64_t ms) {
     r->retry.fire = on_retry;
@@ -108,7 +112,8 @@ static void later(struct reader *r, uint64_t ms) {
 static bool read_item(const struct json *item, struct entry *ret) {
     const struct json *author = json_member(item, "author");
     return item && author && id_parse(json_string(json_member(item, "id")), &ret->post_id) &&
-           id_parse(json_string(json_member(author, "id")), &ret->author_id) && json_type(json_member(item, "text")) == JSON_STRING;
+           id_parse(json_string(json_member(author, "id")), &ret->author_id) &&
+           json_type(json_member(item, "text")) == JSON_STRING;
 }
 
 /* Compares one page; true: go on with the next. */
@@ -120,23 +125,27 @@ static bool compare_page(struct reader *r, const struct json *page) {
         struct entry got;
         if (!read_item(json_at(items, i), &got)) return differ(r, "an item that is no post"), false;
         if (r->at >= r->want->count)
-            return differ(r, "served %" PRIu64 " by %" PRIu64 ", oracle: the feed ended", got.post_id, got.author_id), false;
+            return differ(r, "served %" PRIu64 " by %" PRIu64 ", oracle: the feed ended", got.post_id, got.author_id),
+                   false;
         struct entry want = r->want->entries[r->at];
         if (got.post_id != want.post_id || got.author_id != want.author_id)
-            return differ(r, "served %" PRIu64 " by %" PRIu64 ", oracle: %" PRIu64 " by %" PRIu64, got.post_id, got.author_id,
-                          want.post_id, want.author_id), false;
+            return differ(r, "served %" PRIu64 " by %" PRIu64 ", oracle: %" PRIu64 " by %" PRIu64, got.post_id,
+                          got.author_id, want.post_id, want.author_id),
+                   false;
     }
     if (r->at >= r->v->depth) return reader_end(r), false;
     if (json_type(next) == JSON_NULL) {
         if (r->at < r->want->count)
             return differ(r, "served the end, oracle: %" PRIu64 " by %" PRIu64, r->want->entries[r->at].post_id,
-                          r->want->entries[r->at].author_id), false;
+                          r->want->entries[r->at].author_id),
+                   false;
         return reader_end(r), false;
     }
     unsigned limit = r->v->depth < PAGE_LIMIT ? r->v->depth : PAGE_LIMIT;
     if (n < limit) return differ(r, "a page of %zu, not full and not the last", n), false;
     struct str cursor = json_string(next);
-    if (!cursor.len || cursor.len >= sizeof r->cursor) return differ(r, "a cursor of %zu characters", cursor.len), false;
+    if (!cursor.len || cursor.len >= sizeof r->cursor)
+        return differ(r, "a cursor of %zu characters", cursor.len), false;
     memcpy(r->cursor, cursor.data, cursor.len);
     r->cursor[cursor.len] = 0;
     return true;
@@ -153,7 +162,8 @@ static void on_page(void *ctx, enum err err, const struct http_reply *reply) {
     struct reader *r = ctx;
     bool again = err != ERR_OK || reply->status == 429 || reply->status == 503;
     if (again) {
-        if (clock_mono_ms() - r->asked_ms > PATIENCE_MS) return fail(r, err ? err_text(err) : "told to come back for a minute", STR(""));
+        if (clock_mono_ms() - r->asked_ms > PATIENCE_MS)
+            return fail(r, err ? err_text(err) : "told to come back for a minute", STR(""));
         uint64_t seconds = 0;
         if (!err) str_u64(http_reply_header(reply, "Retry-After"), &seconds);
         return later(r, seconds ? seconds * 1000 : 100);
@@ -292,12 +302,14 @@ static uint64_t *from_file(const char *path, size_t *ret_count) {
     return ids ? ids : NEW_ARRAY(uint64_t, 1);
 }
 
-static void print_summary(const struct verify *v, uint64_t differences, uint64_t deep_feeds, uint64_t deep_entries, double seconds, bool json) {
+static void print_summary(const struct verify *v, uint64_t differences, uint64_t deep_feeds, uint64_t deep_entries,
+                          double seconds, bool json) {
     if (json) {
-        printf("{\"feeds\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"differences\":%" PRIu64 ",\"resident\":%" PRIu64 ",\"rebuild\":%" PRIu64
-               ",\"database\":%" PRIu64 ",\"deep_feeds\":%" PRIu64 ",\"deep_entries\":%" PRIu64 ",\"seconds\":%.1f}\n",
-               v->feeds, v->entries, differences, v->sources[SOURCE_RESIDENT], v->sources[SOURCE_REBUILD], v->sources[SOURCE_DATABASE],
-               deep_feeds, deep_entries, seconds);
+        printf("{\"feeds\":%" PRIu64 ",\"entries\":%" PRIu64 ",\"differences\":%" PRIu64 ",\"resident\":%" PRIu64
+               ",\"rebuild\":%" PRIu64 ",\"database\":%" PRIu64 ",\"deep_feeds\":%" PRIu64 ",\"deep_entries\":%" PRIu64
+               ",\"seconds\":%.1f}\n",
+               v->feeds, v->entries, differences, v->sources[SOURCE_RESIDENT], v->sources[SOURCE_REBUILD],
+               v->sources[SOURCE_DATABASE], deep_feeds, deep_entries, seconds);
         return;
     }
     printf("%" PRIu64 " feeds, %" PRIu64 " entries compared in %.1f s\n", v->feeds, v->entries, seconds);
@@ -305,7 +317,8 @@ static void print_summary(const struct verify *v, uint64_t differences, uint64_t
         if (v->sources[s] || s != SOURCE_UNKNOWN)
             printf("  first pages from %-9s %10" PRIu64 "  (%.1f %%)\n", source_names[s], v->sources[s],
                    v->feeds ? 100.0 * (double)v->sources[s] / (double)v->feeds : 0.0);
-    if (deep_feeds) printf("%" PRIu64 " feeds page by page to the end, %" PRIu64 " entries\n", deep_feeds, deep_entries);
+    if (deep_feeds)
+        printf("%" PRIu64 " feeds page by page to the end, %" PRIu64 " entries\n", deep_feeds, deep_entries);
     printf("%" PRIu64 " differences\n", differences);
 }
 
@@ -365,12 +378,15 @@ end:
 
 int command_verify(struct ctl *c, int argc, char **argv) {
     struct request q = {.depth = (uint64_t)c->options.timeline_cap, .seed = 1, .connections = 16};
-    const struct argument table[] = {
-        ARGUMENT_TEXT("--user", &q.user),           ARGUMENT_TEXT("--users", &q.users),
-        ARGUMENT_FLAG("--all", &q.all),             ARGUMENT_NUMBER("--sample", &q.sample, 100000000),
-        ARGUMENT_NUMBER("--depth", &q.depth, 100000), ARGUMENT_NUMBER("--deep", &q.deep, 1000000),
-        ARGUMENT_NUMBER("--seed", &q.seed, INT32_MAX), ARGUMENT_NUMBER("--connections", &q.connections, 1024),
-        ARGUMENT_FLAG("--json", &q.json)};
+    const struct argument table[] = {ARGUMENT_TEXT("--user", &q.user),
+                                     ARGUMENT_TEXT("--users", &q.users),
+                                     ARGUMENT_FLAG("--all", &q.all),
+                                     ARGUMENT_NUMBER("--sample", &q.sample, 100000000),
+                                     ARGUMENT_NUMBER("--depth", &q.depth, 100000),
+                                     ARGUMENT_NUMBER("--deep", &q.deep, 1000000),
+                                     ARGUMENT_NUMBER("--seed", &q.seed, INT32_MAX),
+                                     ARGUMENT_NUMBER("--connections", &q.connections, 1024),
+                                     ARGUMENT_FLAG("--json", &q.json)};
     if (!arguments_parse(table, ARRAY_LEN(table), argc, argv)) return EXIT_USAGE;
     uint64_t id;
     if (q.user && !ctl_id_argument("--user", q.user, &id)) return EXIT_USAGE;

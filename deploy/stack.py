@@ -196,7 +196,8 @@ def load_demo(stack):
     demo = os.path.join(ROOT, "deploy", "demo")
     began = time.monotonic()
     stack.ctl("import-graph", os.path.join(demo, "github-mutual.tsv.gz"), "--mutual",
-              "--names", os.path.join(demo, "names.txt.gz"), capture=False)
+              "--names", os.path.join(demo, "names.txt.gz"),
+              "--rejects", os.path.join(stack.folder, "log", "import-rejects.tsv"), capture=False)
     print(f"demo graph loaded in {time.monotonic() - began:.1f} s", flush=True)
     user = int(stack.postgres.psql("SELECT id FROM users WHERE following_count BETWEEN 80 AND 120 ORDER BY handle LIMIT 1"))
     followees = [int(x) for x in stack.postgres.psql(

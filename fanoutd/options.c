@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "common/service/shared_options.h"
+
 #define AT(member) offsetof(struct fanoutd_options, member)
 
 static const struct option OPTIONS[] = {
@@ -31,27 +33,10 @@ static const struct option OPTIONS[] = {
      "timeout."},
     {"fanoutd", "eject_after", OPTION_DURATION, AT(eject_after_ms), "5s", 100, 3600000, false, false,
      "A timeline node that answers but has confirmed no push for this long is ejected."},
-    {"database", "conninfo", OPTION_STRING, AT(conninfo), NULL, 0, 0, true, false,
-     "libpq connection string of the primary."},
-    {"database", "timeout", OPTION_DURATION, AT(database_timeout_ms), "5s", 10, 600000, false, false,
-     "Longest time a statement may take; its connection is dropped beyond."},
-    {"cache", "timeout", OPTION_DURATION, AT(cache_timeout_ms), "250ms", 1, 60000, false, false,
-     "Longest time a cache node may be silent while it owes an answer."},
-    {"cache", "invalidate_deadline", OPTION_DURATION, AT(invalidate_deadline_ms), "3s", 10, 60000, false, false,
-     "Longest time one invalidation may take, ejections included."},
-    {"queue", "address", OPTION_STRING, AT(queue_address), NULL, 0, 0, false, false,
-     "Redis that holds the fan-out queue: host:port or unix:/path."},
-    {"queue", "timeout", OPTION_DURATION, AT(queue_timeout_ms), "1s", 10, 60000, false, false,
-     "Longest time the queue's Redis may take for an answer."},
-    {"timeline", "cap", OPTION_INT, AT(timeline_cap), "800", 1, 100000, false, false,
-     "Entries kept a timeline; the same for feedd and fanoutd."},
-    {"timeline", "slack", OPTION_INT, AT(timeline_slack), "100", 1, 100000, false, false,
-     "Entries above the cap before a timeline is trimmed; the same for feedd and fanoutd."},
-    {"timeline", "ttl", OPTION_DURATION, AT(timeline_ttl_ms), "7d", 1000, INT64_C(31536000000), false, false,
-     "How long a timeline stays resident after it was last read."},
-    {"timeline", "lateness", OPTION_DURATION, AT(lateness_ms), "60s", 100, 86400000, false, false,
-     "Age from which a post is no longer pushed at the head (half of it) or trusted there; the same for feedd and "
-     "fanoutd."},
+    SHARED_DATABASE_OPTIONS(struct fanoutd_options),
+    SHARED_CACHE_OPTIONS(struct fanoutd_options),
+    SHARED_QUEUE_OPTIONS(struct fanoutd_options),
+    SHARED_TIMELINE_OPTIONS(struct fanoutd_options),
     {0},
 };
 
