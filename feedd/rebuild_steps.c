@@ -13,7 +13,7 @@
 
 #include "common/base/mem.h"
 
-#define REBUILD_WAITING_MAX 64
+#define REBUILD_WAITING_MAX 512 /* the deadline bounds them as well: at 1 ms a rebuild they wait some 130 ms */
 
 /* Mutes and blocks are left to the gate, so that they need no rebuild when they change. */
 static const struct pg_statement REBUILD_QUERY = {
