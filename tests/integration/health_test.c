@@ -104,16 +104,6 @@ static void setup(struct fixture *f) {
     f->health = health_new(&health);
 }
 
-static void teardown(struct fixture *f) {
-    health_free(&f->health);
-    placement_free(&f->placement);
-    pg_pool_free(&f->pool);
-    loop_free(&f->loop);
-    metrics_free(&f->metrics);
-    pg_sync_close(&f->db);
-    mem_free(f->conninfo);
-}
-
 struct until {
     struct loop_timer timer;
     struct fixture *f;
@@ -145,6 +135,17 @@ static void run_until(struct fixture *f, bool (*true_now)(struct fixture *f)) {
 
 static void run_for(struct fixture *f, uint64_t ms) {
     run(f, (struct until){.end_ms = clock_mono_ms() + ms});
+}
+
+static void teardown(struct fixture *f) {
+    health_free(&f->health);
+    placement_free(&f->placement);
+    run_for(f, 5); /* what was posted finds them gone */
+    pg_pool_free(&f->pool);
+    loop_free(&f->loop);
+    metrics_free(&f->metrics);
+    pg_sync_close(&f->db);
+    mem_free(f->conninfo);
 }
 
 static bool is_ready(struct fixture *f) {
