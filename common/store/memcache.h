@@ -16,7 +16,10 @@ struct memcache_node; /* one node as seen from one loop */
 
 /* max_waiting: operations queued a node before ERR_BUSY. */
 struct memcache *memcache_new(uint64_t timeout_ms, unsigned max_waiting);
-/* Joins the threads. All loops must have stopped running; what is open completes with ERR_CANCELED from this call. */
+/*
+ * Joins the threads. All loops must have stopped running, and are freed after this (a thread may be about to wake one);
+ * what is open completes with ERR_CANCELED from this call.
+ */
 void memcache_free(struct memcache **m);
 /* Made on first use; (own: m). Any thread; the result belongs to the given loop's thread. */
 struct memcache_node *memcache_node(struct memcache *m, struct loop *loop, const char *address);

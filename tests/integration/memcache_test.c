@@ -270,16 +270,15 @@ static void free_cancels_what_the_loop_never_handed_over(void **state) {
     memset(&g, 0, sizeof(g));
     struct cache_op op = {.key = STR("t:x")};
     backend->get(node, &op, 1, on_results, &g);
-    loop_free(&loop); /* all loops have stopped */
     memcache_free(&memcache);
     assert_int_equal(g.done, 1);
     assert_int_equal(g.err[0], ERR_CANCELED);
-    loop = loop_new();
 }
 
 enum { LOOPS = 4, ROUNDS = 300 };
 struct worker {
     pthread_t thread;
+    struct loop *loop;
     unsigned rounds;
 };
 static void on_round(void *ctx, const struct cache_result *results, size_t count) {
@@ -290,7 +289,7 @@ static void on_round(void *ctx, const struct cache_result *results, size_t count
 
 static void *work(void *arg) {
     struct worker *w = arg;
-    struct loop *mine = loop_new();
+    struct loop *mine = w->loop = loop_new();
     struct memcache_node *n = memcache_node(memcache, mine, env_address("FANFARE_TEST_MEMCACHED_A"));
     struct got *g = mem_zalloc(sizeof(*g));
     char key[CACHE_KEY_MAX];
@@ -306,7 +305,6 @@ static void *work(void *arg) {
         w->rounds += g->err[0] == ERR_OK;
     }
     mem_free(g);
-    loop_free(&mine);
     return NULL;
 }
 
@@ -318,6 +316,8 @@ static void several_loops_share_the_threads(void **state) {
         pthread_join(workers[i].thread, NULL);
         assert_int_equal(workers[i].rounds, ROUNDS);
     }
+    memcache_free(&memcache); /* before the loops that it may be waking */
+    for (int i = 0; i < LOOPS; i++) loop_free(&workers[i].loop);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
