@@ -116,7 +116,8 @@ void request_fail(struct request *r, enum err err, const char *what) {
         fail_503(r, err, what);
         return;
     }
-    log_error("request failed route=\"%s\" what=\"%s\" err=%s", r->route->pattern, what, err_name(err));
+    if (LOG_EVERY_MS(100))
+        log_error("request failed route=\"%s\" what=\"%s\" err=%s", r->route->pattern, what, err_name(err));
     request_problem(r, PROBLEM_INTERNAL, "Something is wrong on our side; it has been logged.");
 }
 
@@ -126,8 +127,9 @@ void request_fail_db(struct request *r, enum err err, const struct pg_result *re
         return;
     }
     struct str message = pg_message(result);
-    log_error("statement failed route=\"%s\" what=\"%s\" sqlstate=%s message=\"%.*s\"", r->route->pattern, what,
-              pg_sqlstate(result), (int)message.len, message.data);
+    if (LOG_EVERY_MS(100))
+        log_error("statement failed route=\"%s\" what=\"%s\" sqlstate=%s message=\"%.*s\"", r->route->pattern, what,
+                  pg_sqlstate(result), (int)message.len, message.data);
     request_problem(r, PROBLEM_INTERNAL, "Something is wrong on our side; it has been logged.");
 }
 
