@@ -469,6 +469,24 @@ static void somebody_elses_placeholder_is_loaded_but_not_stored(void **state) {
     assert_true(envelope_is_placeholder_of(buf_str(&find("1:1:1")->value), 4711));
 }
 
+/* Between our get and our add somebody else's placeholder came: theirs to fill. */
+static void a_lost_add_is_loaded_but_not_offered(void **state) {
+    (void)state;
+    const uint64_t id = 1;
+    struct answer a;
+    unsigned char placeholder[CACHE_ENVELOPE_BYTES];
+    hold[ADD] = true;
+    ask(&a, view, &id, 1);
+    turn();
+    envelope_encode(CACHE_PLACEHOLDER, 4711, placeholder);
+    put(find("1:1:1"), str_of((const char *)placeholder, sizeof(placeholder)));
+    release();
+    assert_int_equal(a.done, 1);
+    assert_string_equal(a.text[0], "one");
+    assert_int_equal(calls[SWAP], 0);
+    arena_fini(&a.arena);
+}
+
 static void another_format_is_a_miss_and_goes_away(void **state) {
     (void)state;
     const char *strange[] = {"\x63\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0old", "", "\x01",
@@ -604,6 +622,7 @@ int main(void) {
         TEST(race_late_request_does_not_join_an_older_read),
         TEST(requests_of_one_turn_share_one_load),
         TEST(somebody_elses_placeholder_is_loaded_but_not_stored),
+        TEST(a_lost_add_is_loaded_but_not_offered),
         TEST(another_format_is_a_miss_and_goes_away),
         TEST(node_down_is_answered_from_the_primary),
         TEST(a_full_queue_of_ours_is_no_fault_of_the_node),
