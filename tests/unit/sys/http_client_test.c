@@ -55,6 +55,8 @@ static const struct parser_case parser_cases[] = {
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", false, false, HTTP_PARSE_BAD, 0,
      NULL, false, false},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
+    {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false, false,
+     HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false, false, HTTP_PARSE_BAD, 0, NULL,
      false, false},
@@ -62,7 +64,7 @@ static const struct parser_case parser_cases[] = {
     {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/1.1 101 Switching\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
-    {"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
+    {"HTTP/1.1 200 OK\r\nA: b\r\n folded: x\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/2 200 OK\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"HTTP/1.1 99 OK\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
     {"SSH-2.0-x\r\n\r\n", false, false, HTTP_PARSE_BAD, 0, NULL, false, false},
@@ -185,7 +187,7 @@ static int setup(void **state) {
     struct http_options o = {.address = "127.0.0.1",
                              .max_connections = 64,
                              .idle_timeout_s = 2,
-                             .max_body = 1 << 20,
+                             .max_body = 1 << 24,
                              .handle = handle,
                              .ctx = w};
     char *message;
@@ -280,13 +282,13 @@ static void large_bodies_both_ways(void **state) {
     struct world *w = *state;
     connect_to(w, http_server_port(w->server), 1, 1);
     CLEANUP(buf_fini) struct buf body = BUF_INIT;
-    for (int i = 0; i < 1000000; i++) buf_add_char(&body, (char)('a' + i % 26));
+    for (int i = 0; i < 12000000; i++) buf_add_char(&body, (char)('a' + i % 26));
     assert_int_equal(
         http_client_send(w->client, "POST", "/big", str_of("", 0), buf_str(&body), 3000, note, &w->outcomes[0]),
         ERR_OK);
     wait_for(w, 0);
     assert_int_equal(w->outcomes[0].err, ERR_OK);
-    assert_int_equal(w->outcomes[0].body.len, 1000000 + 6);
+    assert_int_equal(w->outcomes[0].body.len, 12000000 + 6);
     assert_memory_equal(w->outcomes[0].body.data + 6, body.data, body.len);
 }
 
@@ -450,6 +452,16 @@ static void stale_connection_is_retried_once(void **state) {
     assert_int_equal(w->step, 7);
 }
 
+static void fresh_connection_that_dies_is_not_retried(void **state) {
+    struct world *w = *state;
+    static const char *const script[] = {"", OK_ANSWER, NULL};
+    play(w, script);
+    assert_int_equal(send_one(w, 0, "GET", "/", "", 3000), ERR_OK);
+    wait_for(w, 0);
+    assert_int_equal(w->outcomes[0].err, ERR_LOST);
+    assert_int_equal(w->step, 1);
+}
+
 static void idle_connection_closed_by_the_server(void **state) {
     struct world *w = *state;
     static const char *const script[] = {"!" OK_ANSWER, OK_ANSWER, NULL};
@@ -471,18 +483,19 @@ static void broken_answers(void **state) {
                                          "!HTTP/1.1 200 OK\r\n\r\nto the end",
                                          OK_ANSWER "surplus",
                                          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                                         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
                                          "~",
                                          NULL};
     play(w, script);
-    static const enum err want[] = {ERR_PROTOCOL, ERR_LOST, ERR_OK, ERR_OK, ERR_OK, ERR_TIMEOUT};
-    static const char *const bodies[] = {NULL, NULL, "to the end", "ok", "ok", NULL};
-    for (int i = 0; i < 6; i++) {
-        assert_int_equal(send_one(w, i, "GET", "/", "", i == 5 ? 30 : 3000), ERR_OK);
+    static const enum err want[] = {ERR_PROTOCOL, ERR_LOST, ERR_OK, ERR_OK, ERR_OK, ERR_OK, ERR_TIMEOUT};
+    static const char *const bodies[] = {NULL, NULL, "to the end", "ok", "ok", "ok", NULL};
+    for (int i = 0; i < 7; i++) {
+        assert_int_equal(send_one(w, i, "GET", "/", "", i == 6 ? 30 : 3000), ERR_OK);
         wait_for(w, i);
         assert_int_equal(w->outcomes[i].err, want[i]);
         if (bodies[i]) assert_string_equal(w->outcomes[i].body.data, bodies[i]);
     }
-    assert_int_equal(w->accepted, 5); /* each of the first four ended its connection */
+    assert_int_equal(w->accepted, 6); /* all but the fifth and the last ended their connections */
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -499,6 +512,7 @@ int main(void) {
         TEST(free_cancels),
         TEST(may_be_freed_by_its_callback),
         TEST(stale_connection_is_retried_once),
+        TEST(fresh_connection_that_dies_is_not_retried),
         TEST(idle_connection_closed_by_the_server),
         TEST(broken_answers),
     };

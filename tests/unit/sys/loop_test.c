@@ -100,9 +100,16 @@ static void timer_is_never_early(void **state) {
 
 struct again {
     struct loop_timer timer;
+    struct loop_hook hook;
     struct loop *loop;
-    int left;
+    int left, turns;
 };
+
+static uint64_t count_turn(struct loop_hook *h) {
+    CONTAINER_OF(h, struct again, hook)->turns++;
+    return UINT64_MAX;
+}
+
 static void fire_again(struct loop_timer *t) {
     struct again *a = CONTAINER_OF(t, struct again, timer);
     if (--a->left > 0) {
@@ -121,10 +128,13 @@ static void self_restart_does_not_hold_the_loop(void **state) {
     (void)state;
     clock_set_mono_source(frozen);
     struct loop *l = loop_new();
-    struct again a = {.timer.fire = fire_again, .loop = l, .left = 1000};
+    struct again a = {.timer.fire = fire_again, .hook.run = count_turn, .loop = l, .left = 1000};
+    loop_hook_add(l, &a.hook);
     loop_timer_start(l, &a.timer, 0);
     loop_run(l);
     assert_int_equal(a.left, 0);
+    assert_int_equal(a.turns, 1000); /* the others had their chance each time */
+    loop_hook_del(&a.hook);
     loop_free(&l);
     clock_set_mono_source(NULL);
 }
