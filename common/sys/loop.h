@@ -19,11 +19,13 @@ struct loop;
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4 }; /* ERROR (and hang-up) is always reported */
 
-struct loop *loop_new(void); /* aborts when the process has no descriptor left */
+struct loop *loop_new(void);     /* aborts when the process has no descriptor left */
 void loop_free(struct loop **l); /* after its watches, hooks and tasks are gone; timers left over become idle */
-void loop_run(struct loop *l);  /* until loop_stop; may be run again */
-void loop_stop(struct loop *l); /* any thread, also from a signal handler; before loop_run it makes that return at once */
-void loop_again(struct loop *l); /* the coming wait does not block: what a hook queued for an earlier hook is taken up at once */
+void loop_run(struct loop *l);   /* until loop_stop; may be run again */
+void loop_stop(
+    struct loop *l); /* any thread, also from a signal handler; before loop_run it makes that return at once */
+void loop_again(
+    struct loop *l); /* the coming wait does not block: what a hook queued for an earlier hook is taken up at once */
 uint64_t loop_now_ms(const struct loop *l); /* monotonic, refreshed once an iteration */
 
 /* Watched descriptor: embed it; the owner keeps the fd and closes it after loop_unwatch. Level-triggered. */
@@ -31,7 +33,7 @@ struct loop_watch {
     int fd;
     uint32_t events;
     void (*ready)(struct loop_watch *w, uint32_t events); /* may unwatch and free any watch, its own too */
-    struct loop *loop; /* NULL while not watched */
+    struct loop *loop;                                    /* NULL while not watched */
 };
 void loop_watch(struct loop *l, struct loop_watch *w); /* w->fd, events, ready set by the caller */
 void loop_watch_events(struct loop_watch *w, uint32_t events);
@@ -40,14 +42,15 @@ void loop_unwatch(struct loop_watch *w); /* no ready callback after this; harmle
 /* Timer: embed it. Fires once, then is idle; restart it from its own callback for a period. O(log n). */
 struct loop_timer {
     void (*fire)(struct loop_timer *t);
-    struct loop *loop;  /* NULL while idle */
+    struct loop *loop; /* NULL while idle */
     uint64_t due_ms;
     uint32_t heap_index;
 };
 void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t delay_ms); /* t->fire set; restarts when armed */
-void loop_timer_stop(struct loop_timer *t);                                    /* harmless when idle */
+void loop_timer_stop(struct loop_timer *t);                                     /* harmless when idle */
 
-/* Hook: run once before every wait. Returns the longest time to wait in ms (or UINT64_MAX): 0 asks for an immediate turn. */
+/* Hook: run once before every wait. Returns the longest time to wait in ms (or UINT64_MAX): 0 asks for an immediate
+ * turn. */
 struct loop_hook {
     uint64_t (*run)(struct loop_hook *h);
     struct list link;
