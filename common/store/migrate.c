@@ -2,7 +2,7 @@
  * Migrations: see the header.
  *
  *   lock -> table schema_migrations -> files of the directory, sorted -> compare with what is applied -> apply the rest
- * -> unlock
+ *        -> unlock
  *
  * The comparison comes first and covers everything: a directory that does not continue the database's history changes
  * nothing.
@@ -65,6 +65,7 @@ static bool parse_name(const char *name, unsigned *ret_version) {
 }
 
 static enum err read_file(const char *path, char **ret, size_t *ret_length) {
+    errno = 0;
     FILE *file = fopen(path, "rbe");
     if (!file) return ERR_IO;
     CLEANUP(buf_fini) struct buf content = BUF_INIT;

@@ -13,8 +13,7 @@
  *     daemons run on servers.
  *   - A view never changes. The lease is the placement's, not the view's: it is asked when the view is taken. A writer
  *     takes its view after its commit; then whoever fills under a later table reads what it wrote.
- *   - The pool should have a depth of 1 and two connections or more: a change that waits for a lock must not hold up
- * polls.
+ *   - The pool has a depth of 1 and two connections or more: a change that waits for a lock must not hold up polls.
  */
 #include "common/store/placement.h"
 
