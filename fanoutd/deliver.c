@@ -324,7 +324,6 @@ static void refuse_rest(struct delivery *d) {
 
 static void push_one(struct delivery *d, struct chunk *c, struct redis_pipe_batch *batch, uint32_t target) {
     const struct plan_target *t = &d->targets[target];
-    if (FAILPOINT("fanout.drop_push")) return;
     char key[CACHE_KEY_MAX];
     size_t len = cache_key(TIER_TIMELINE, t->generation, t->user_id, key);
     redis_pipe_push(batch, str_of(key, len), t->entries, t->entry_count);
@@ -332,35 +331,46 @@ static void push_one(struct delivery *d, struct chunk *c, struct redis_pipe_batc
     c->targets[c->count++] = target;
 }
 
+/* NULL: the node is not connected. */
+static struct chunk *chunk_begin(struct delivery *d, size_t room, struct redis_pipe_batch **ret_batch) {
+    struct chunk *c = mem_alloc(sizeof(*c) + room * sizeof(c->targets[0]));
+    *c = (struct chunk){d, UINT64_MAX, 0};
+    if (FAILPOINT("fanout.before_push") || redis_pipe_begin(d->outlet->pipe, on_pushed, c, ret_batch) != ERR_OK) {
+        mem_free(c);
+        return NULL;
+    }
+    d->chunks++;
+    return c;
+}
+
 /* Sends up to room pushes of the delivery; singles go their own way. Returns false when it has to wait for singles to
  * come back. */
 static bool send_chunk(struct delivery *d, size_t room) {
-    struct outlet *o = d->outlet;
     uint64_t late = id_of_age(d, (uint64_t)fanoutd_of(d)->opt->lateness_ms / 2);
-    struct redis_pipe_batch *batch;
-    struct chunk *c = mem_alloc(sizeof(*c) + room * sizeof(c->targets[0]));
-    *c = (struct chunk){d, UINT64_MAX, 0};
-    if (FAILPOINT("fanout.before_push") || redis_pipe_begin(o->pipe, on_pushed, c, &batch) != ERR_OK) {
-        mem_free(c);
-        refuse_rest(d);
-        return true;
-    }
-    d->chunks++;
+    struct redis_pipe_batch *batch = NULL;
+    struct chunk *c = NULL; /* none without a push: an empty one would come straight back */
     bool full = false;
-    while (d->next < d->todo_count && c->count < room && !full) {
+    for (; d->next < d->todo_count; d->next++) {
         uint32_t target = next_target(d);
         unsigned char flags = flags_of(d, target);
-        if (d->targets[target].entries[0].post_id >= late && !(flags & TARGET_DELETE)) {
-            push_one(d, c, batch, target);
-        } else if (d->singles < SINGLES_MAX) {
+        if (d->targets[target].entries[0].post_id < late || flags & TARGET_DELETE) {
+            full = d->singles >= SINGLES_MAX;
+            if (full) break;
             send_single(d, target, flags != 0);
-        } else {
-            full = true;
+            continue;
+        }
+        if (FAILPOINT("fanout.drop_push")) continue;
+        if (!c && !(c = chunk_begin(d, room, &batch))) {
+            refuse_rest(d);
+            return true;
+        }
+        push_one(d, c, batch, target);
+        if (c->count == room) {
+            d->next++;
             break;
         }
-        d->next++;
     }
-    redis_pipe_end(batch);
+    if (batch) redis_pipe_end(batch);
     return !full;
 }
 

@@ -19,11 +19,12 @@
 #include "common/sys/failpoint.h"
 #include "common/sys/log.h"
 
-#define BLOCK_MS   1000
-#define TOUCH_MS   4000
-#define CLAIM_MS   3000
-#define BACKOFF_MS 200
-#define PENDING    4096
+#define BLOCK_MS      1000
+#define TOUCH_MS      4000
+#define CLAIM_MS      3000
+#define CLAIM_MORE_MS 50
+#define BACKOFF_MS    200
+#define PENDING       4096
 
 struct intake {
     struct worker *w;                         /* (ref) */
@@ -103,7 +104,10 @@ static void on_claimed(void *ctx, enum err err, const struct queue_item *items, 
     struct intake *in = ctx;
     in->claiming = false;
     if (err != ERR_OK || in->stopped) return;
-    if (count) log_info("took over jobs that were idle: count=%zu", count);
+    if (count) {
+        log_info("took over jobs that were idle: count=%zu", count);
+        loop_timer_start(in->w->loop, &in->claim_timer, CLAIM_MORE_MS); /* where there was one there may be more */
+    }
     take_in(in, items, count);
     worker_turn(in->w);
 }

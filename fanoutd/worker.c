@@ -15,13 +15,19 @@
 #include "fanoutd/intake.h"
 #include "fanoutd/round.h"
 
-#define BUILDING_TTL_MS 10000 /* only feedd builds; the script needs none from here */
-#define NODE_PENDING    20000 /* scripts in flight a node */
+#define BUILDING_TTL_MS  10000 /* only feedd builds; the script needs none from here */
+#define DATABASE_WAIT_MS 50
+#define NODE_PENDING     20000 /* scripts in flight a node */
 
 void worker_turn(struct worker *w) {
     if (w->turning) return; /* a round ended while it was being started: the loop below goes on */
     if (w->draining) {
         if (!w->rounds) atomic_store(&w->drained, true);
+        return;
+    }
+    intake_wants(w->intake);
+    if (!pg_pool_up(w->pool)) { /* nothing can be started: the jobs wait as they are */
+        loop_timer_start(w->loop, &w->wake, DATABASE_WAIT_MS);
         return;
     }
     unsigned most = (unsigned)w->fanoutd->opt->rounds;
