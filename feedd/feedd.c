@@ -168,12 +168,14 @@ void feedd_stop(struct service *service) {
     service->state = NULL;
     loop_timer_stop(&s->ready_timer);
     password_pool_free(&f->passwords);
-    for (unsigned i = 0; i < f->worker_count; i++) worker_fini(&f->workers[i], &s->fronts[i], s->running);
+    for (unsigned i = 0; i < f->worker_count; i++) worker_stop(&f->workers[i], &s->fronts[i], s->running);
     health_free(&f->health);
     pg_pool_free(&f->control);
     backlog_free(&s->backlog);
     placement_free(&f->placement);
     memcache_free(&f->memcache);
+    /* The last: store threads and placement may have posted to them until now. */
+    for (unsigned i = 0; i < f->worker_count; i++) worker_fini(&f->workers[i]);
     jwt_keys_free(&f->keys);
     limits_free(&f->limits);
     feed_metrics_free(&f->metrics);

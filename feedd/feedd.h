@@ -20,6 +20,8 @@ struct front;
 enum err worker_init(struct worker *w, struct feedd *feedd, struct front **ret_front, uint16_t port, uint16_t *ret_port,
                      char **ret_message);
 void worker_run(struct worker *w);
-void worker_fini(struct worker *w, struct front **front, bool running);
+/* Ends the thread and everything but the loop, which shared parts may still post to; worker_fini frees that, last. */
+void worker_stop(struct worker *w, struct front **front, bool running);
+void worker_fini(struct worker *w);
 
 #endif

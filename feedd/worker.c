@@ -124,22 +124,23 @@ void worker_run(struct worker *w) {
     }
 }
 
-void worker_fini(struct worker *w, struct front **front, bool running) {
+void worker_stop(struct worker *w, struct front **front, bool running) {
     if (running) {
         loop_stop(w->loop);
         pthread_join(w->thread, NULL);
     }
     http_server_free(&w->http);
+    rebuilds_free(&w->rebuilds); /* before the pool, whose end would let the next one in */
     pg_pool_free(&w->heavy);
     pg_pool_free(&w->fast);
     queue_free(&w->queue);
     redis_free(&w->queue_redis);
-    rebuilds_free(&w->rebuilds);
     invalidator_free(&w->invalidator);
     timelines_free(&w->timelines);
     cache_free(&w->cache);
     redis_set_free(&w->redis);
     publisher_free(&w->publisher);
     front_free(front);
-    loop_free(&w->loop);
 }
+
+void worker_fini(struct worker *w) { loop_free(&w->loop); }
