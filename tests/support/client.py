@@ -52,6 +52,25 @@ class Client:
         answer = self.put(f"/v1/me/following/{other.user_id}")
         assert answer.status_code == 204, answer.text
 
+    def done(self, method, path):
+        """A call that answers 204."""
+        answer = self.call(method, path)
+        assert answer.status_code == 204, f"{method} {path}: {answer.status_code} {answer.text}"
+
+    def pages(self, path="/v1/me/feed", limit=20, pages=10**6):
+        """Items of a list, page after page; every page but the last must be full."""
+        items, cursor = [], None
+        for _ in range(pages):
+            answer = self.get(path, params={"limit": limit, **({"cursor": cursor} if cursor else {})})
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            items += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                break
+            assert len(page["items"]) == limit, f"a page of {len(page['items'])}, not full and not the last"
+        return items
+
     def feed(self, limit=20, depth=None):
         """Post ids of the feed; pages on until `depth` ids (None: one page)."""
         ids, cursor = [], None

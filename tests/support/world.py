@@ -87,10 +87,41 @@ class World:
         return self.client(int(made))
 
     def users(self, n):
-        return [self.user() for _ in range(n)]
+        stem = f"t{os.getpid() % 1000}_{self.count}_{random.randrange(10**6)}"
+        self.count += 1
+        made = self.sql(f"SELECT s.user_id FROM generate_series(1, {n}) AS i, sign_up('{stem}_' || i, 'Someone', NULL, NULL) AS s ORDER BY i")
+        return [self.client(int(made_id)) for made_id in made.split()]
 
     def sql(self, statement):
         return self.stack.postgres.psql(statement)
+
+    def old_posts(self, author, count, age_s=3600, every_ms=1000):
+        """Posts of a while ago, straight into the tables and without a fan-out job: for users whose followers' timelines are cold. Ids, newest first."""
+        author_id = getattr(author, "user_id", author)
+        made = self.sql(
+            f"WITH made AS (SELECT (((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1704067200000 - {age_s * 1000} - i * {every_ms}) << 22)"
+            f" | (shard_of({author_id})::bigint << 12) | (i & 4095) AS id, i FROM generate_series(0, {count - 1}) AS i) "
+            f"INSERT INTO posts (shard, id, author_id, text) SELECT shard_of({author_id}), id, {author_id}, 'post ' || i FROM made RETURNING id")
+        return sorted(made.split(), key=int, reverse=True)
+
+    def strangers(self, n):
+        """Ids of n new users, for lists and edges; nobody speaks for them."""
+        stem = f"s{os.getpid() % 1000}_{self.count}_{random.randrange(10**6)}"
+        self.count += 1
+        made = self.sql(f"SELECT s.user_id FROM generate_series(1, {n}) AS i, sign_up('{stem}_' || i, 'Stranger', NULL, NULL) AS s")
+        return [int(i) for i in made.split()]
+
+    def ctl(self, *arguments, timeout=120, env=None):
+        """Runs fanfarectl with this world's options; returns (exit code, standard output, standard error)."""
+        done = subprocess.run([os.path.join(self.stack.programs, "fanfarectl"), *map(str, arguments)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False, cwd=self.folder,
+                              env=dict(os.environ, FANFARE_CONFIG=self.stack.config, FANFARE_URL=self.url, **(env or {})))
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def make_cold(self, user):
+        """The user's timeline is not resident any more."""
+        code, _, errors = self.ctl("rebuild", "--user", getattr(user, "user_id", user))
+        assert code == 0, errors
 
     def oracle(self, user, depth=1000):
         """Post ids of a user's feed as the SQL oracle has them."""
