@@ -148,10 +148,10 @@ static void account_found(void *ctx, enum err err, const struct pg_result *resul
 static bool check_handle_limit(struct request *r, struct str handle) {
     struct feedd *feedd = r->worker->feedd;
     uint64_t key = hash_bytes(handle.data, handle.len);
-    struct limit_verdict v = limits_take(feedd->limits, LIMIT_SIGN_IN, key, clock_mono_ns());
+    struct limit_verdict v = limits_take(feedd->limits, LIMIT_HANDLE, key, clock_mono_ns());
     if (v.allowed) return true;
     r->verdict = v;
-    feed_metrics_limited(feedd->metrics, LIMIT_SIGN_IN);
+    feed_metrics_limited(feedd->metrics, LIMIT_HANDLE);
     request_problem(r, PROBLEM_RATE_LIMITED, "Too many log-ins; the next one is possible in %u s.", v.retry_after_s);
     return false;
 }

@@ -91,8 +91,9 @@ static void start_shared(struct state *s, struct service *service) {
                                      (unsigned)opt->argon2_ops, (size_t)opt->argon2_memory);
     struct limit_rate posts = {opt->posts_per_s, (uint32_t)opt->posts_burst};
     struct limit_rate reads = {opt->reads_per_s, (uint32_t)opt->reads_burst};
-    f->limits = limits_new(
-        (struct limit_rate[LIMIT_KINDS]){[LIMIT_POSTS] = posts, [LIMIT_READS] = reads, [LIMIT_SIGN_IN] = posts});
+    struct limit_rate sign_ins = {opt->sign_ins_per_s, (uint32_t)opt->sign_ins_burst};
+    f->limits = limits_new((struct limit_rate[LIMIT_KINDS]){
+        [LIMIT_POSTS] = posts, [LIMIT_READS] = reads, [LIMIT_SIGN_IN] = sign_ins, [LIMIT_HANDLE] = posts});
     f->metrics = feed_metrics_new(service->metrics);
 }
 

@@ -150,24 +150,24 @@ static bool check_token(struct request *r) {
 }
 
 /*
- * Whom an open call is counted against: the last address of X-Forwarded-For, the one that our own balancer saw. False:
- * there is no balancer, so nothing to tell clients apart by; the password pool's bound and the limit a handle
- * (accounts.c) remain.
+ * Whom an open call is counted against: the other end of the connection; behind a proxy of ours ([feedd] behind_proxy) the
+ * last address of X-Forwarded-For, which is the one that the proxy saw. The header is no evidence otherwise.
  */
-static bool client_key(struct http_request *http, uint64_t *ret_key) {
-    struct str v = http_header(http, "X-Forwarded-For");
-    if (!v.data) return false;
+static uint64_t client_key(const struct feedd *feedd, struct http_request *http) {
+    struct str v = feedd->opt->behind_proxy ? http_header(http, "X-Forwarded-For") : (struct str){0};
+    if (!v.data) {
+        struct str peer = http_peer(http);
+        return hash_bytes(peer.data, peer.len);
+    }
     size_t start = v.len;
     while (start && v.data[start - 1] != ',') start--;
     while (start < v.len && v.data[start] == ' ') start++;
-    *ret_key = hash_bytes(v.data + start, v.len - start);
-    return true;
+    return hash_bytes(v.data + start, v.len - start);
 }
 
 static bool check_limit(struct request *r) {
     struct feedd *feedd = r->worker->feedd;
-    uint64_t key = r->user_id;
-    if (r->route->open && !client_key(r->http, &key)) return true;
+    uint64_t key = r->route->open ? client_key(feedd, r->http) : r->user_id;
     r->verdict = limits_take(feedd->limits, r->route->limit, key, clock_mono_ns());
     if (r->verdict.allowed) return true;
     feed_metrics_limited(feedd->metrics, r->route->limit);

@@ -98,6 +98,6 @@ struct limit_verdict limits_take(struct limits *l, enum limit_kind kind, uint64_
 }
 
 const char *limit_kind_name(enum limit_kind kind) {
-    static const char *const NAMES[] = {"posts", "reads", "sign_in", "none"};
+    static const char *const NAMES[] = {"posts", "reads", "sign_in", "handle", "none"};
     return NAMES[kind];
 }

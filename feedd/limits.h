@@ -1,5 +1,5 @@
 /*
- * Token buckets, one a key (user, client address) and kind, shared by all workers: GCRA, so a bucket is one number, the
+ * Token buckets, one a key (user, client address, handle) and kind, shared by all workers: GCRA, so a bucket is one number, the
  * time at which it will be full again. Memory is fixed at start. A bucket that is full needs no memory; when a set of
  * buckets has no room, the one that is fullest is forgotten, which only ever favours its user.
  */
@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum limit_kind { LIMIT_POSTS, LIMIT_READS, LIMIT_SIGN_IN, LIMIT_KINDS, LIMIT_NONE = LIMIT_KINDS };
+/* By user: posts, reads. By client address: sign-in (sign-up and log-in). By handle: log-ins. */
+enum limit_kind { LIMIT_POSTS, LIMIT_READS, LIMIT_SIGN_IN, LIMIT_HANDLE, LIMIT_KINDS, LIMIT_NONE = LIMIT_KINDS };
 
 struct limit_rate {
     double per_s;   /* tokens a second; 0: no limit */

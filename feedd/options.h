@@ -12,6 +12,7 @@ struct feedd_options {
     int64_t max_connections;
     int64_t idle_timeout_ms;
     int64_t max_body;
+    bool behind_proxy;
     int64_t request_deadline_ms;
     /* [database] */
     char *conninfo;
@@ -41,6 +42,8 @@ struct feedd_options {
     int64_t argon2_ops;
     int64_t argon2_memory;
     /* [limits] token buckets a user */
+    double sign_ins_per_s;
+    int64_t sign_ins_burst;
     double posts_per_s;
     int64_t posts_burst;
     double reads_per_s;

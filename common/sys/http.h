@@ -64,6 +64,9 @@ struct str http_query(struct http_request *r, const char *name);
 /* Calls fn for each query parameter, so that unknown ones can be refused. */
 void http_query_each(struct http_request *r, void (*fn)(void *ctx, const char *name, const char *value), void *ctx);
 struct str http_header(const struct http_request *r, const char *name); /* data NULL when absent */
+/* Address bytes of the other end of the connection (4 of an IPv4 address), for telling clients apart; valid until the
+ * answer. */
+struct str http_peer(const struct http_request *r);
 struct str http_body(const struct http_request *r);
 struct arena *http_arena(struct http_request *r);       /* lives until the answer was sent */
 uint64_t http_started_ns(const struct http_request *r); /* clock_mono_ns when the request line arrived */

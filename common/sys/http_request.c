@@ -7,6 +7,7 @@
  *
  * The raw target is copied when the request line arrives, because MHD cuts it up and decodes it in place.
  */
+#include <netinet/in.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -117,6 +118,14 @@ struct str http_header(const struct http_request *r, const char *name) {
         return (struct str){0};
     }
     return str_of(value, value ? len : 0);
+}
+
+struct str http_peer(const struct http_request *r) {
+    if (!r->connection) return (struct str){0};
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!info || !info->client_addr || info->client_addr->sa_family != AF_INET) return (struct str){0};
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)info->client_addr;
+    return str_of((const char *)&in->sin_addr, sizeof(in->sin_addr));
 }
 
 static int hex(char c) {
