@@ -15,6 +15,7 @@ enum family {
     ABANDONED,
     LIMITED,
     SOURCE,
+    REBUILDS,
     BATCHES,
     BATCH_POSTS,
     BATCH_SECONDS,
@@ -33,6 +34,7 @@ static const struct metric_family FAMILIES[FAMILY_COUNT] = {
     [LIMITED] = {"fanfare_ratelimited_total", METRIC_COUNTER, "Requests refused by a token bucket, by kind."},
     [SOURCE] = {"fanfare_feed_source_total", METRIC_COUNTER,
                 "Feed pages served, by the deepest place that was needed."},
+    [REBUILDS] = {"fanfare_rebuilds_total", METRIC_COUNTER, "Cold timelines read anew from the database."},
     [BATCHES] = {"fanfare_publish_batches_total", METRIC_COUNTER, "Publish statements that committed."},
     [BATCH_POSTS] = {"fanfare_publish_batch_posts_total", METRIC_COUNTER, "Publish requests in these statements."},
     [BATCH_SECONDS] = {"fanfare_publish_statement_seconds", METRIC_HISTOGRAM,
@@ -84,8 +86,8 @@ struct feed_metrics *feed_metrics_new(struct metrics *metrics) {
         m->limited[k] = labelled(m, LIMITED, "kind", limit_kind_name((enum limit_kind)k));
     for (int s = 0; s <= FEED_DATABASE; s++)
         m->sources[s] = labelled(m, SOURCE, "source", feed_source_name((enum feed_source)s));
-    static const enum family PLAIN[] = {ABANDONED,     BATCHES, BATCH_POSTS,  BATCH_SECONDS,
-                                        BATCH_RETRIES, REFUSED, QUEUE_FAILED, OVERLOADED};
+    static const enum family PLAIN[] = {ABANDONED,     REBUILDS, BATCHES,      BATCH_POSTS, BATCH_SECONDS,
+                                        BATCH_RETRIES, REFUSED,  QUEUE_FAILED, OVERLOADED};
     for (size_t i = 0; i < ARRAY_LEN(PLAIN); i++) m->plain[PLAIN[i]] = metrics_child(metrics, &FAMILIES[PLAIN[i]], "");
     m->backlog_queue = labelled(m, BACKLOG, "in", "queue");
     m->backlog_outbox = labelled(m, BACKLOG, "in", "outbox");
@@ -124,6 +126,10 @@ void feed_metrics_limited(struct feed_metrics *m, enum limit_kind kind) {
 
 void feed_metrics_source(struct feed_metrics *m, enum feed_source source) {
     metric_add(m->sources[source], 1);
+}
+
+void feed_metrics_rebuild(struct feed_metrics *m) {
+    metric_add(m->plain[REBUILDS], 1);
 }
 
 void feed_metrics_batch(struct feed_metrics *m, size_t posts, uint64_t ns) {

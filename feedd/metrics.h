@@ -16,6 +16,7 @@ void feed_metrics_request(struct feed_metrics *m, const struct route *route, uns
 void feed_metrics_abandoned(struct feed_metrics *m);
 void feed_metrics_limited(struct feed_metrics *m, enum limit_kind kind);
 void feed_metrics_source(struct feed_metrics *m, enum feed_source source);
+void feed_metrics_rebuild(struct feed_metrics *m); /* the database was asked for a timeline's entries */
 void feed_metrics_batch(struct feed_metrics *m, size_t posts, uint64_t ns);
 void feed_metrics_batch_retried(struct feed_metrics *m);
 void feed_metrics_refused(struct feed_metrics *m); /* a publisher, for the backlog */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "feedd/metrics.h"
 
 #define REBUILD_WAITING_MAX 512 /* the deadline bounds them as well: at 1 ms a rebuild they wait some 130 ms */
 
@@ -64,7 +65,10 @@ static enum err step_query(void *world, uint64_t user_id, unsigned cap, rebuild_
     pg_param_int8(&params, user_id);
     pg_param_int8(&params, cap);
     enum err err = pg_exec(w->heavy, &REBUILD_QUERY, &params, query_answered, q);
-    if (err) query_free(q);
+    if (err)
+        query_free(q);
+    else
+        feed_metrics_rebuild(w->feedd->metrics);
     return err;
 }
 
