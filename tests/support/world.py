@@ -24,6 +24,7 @@ class World:
                            env={"FANFARE_FAILPOINT_FILE": self.failpoint_file}, **arguments)
         self.folder = folder
         self.count = 0
+        self.somebody = None
 
     # -- life ------------------------------------------------------------------------------------------------------------------------
 
@@ -119,9 +120,10 @@ class World:
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     def make_cold(self, user):
-        """The user's timeline is not resident any more."""
-        code, _, errors = self.ctl("rebuild", "--user", getattr(user, "user_id", user))
-        assert code == 0, errors
+        """The user's timeline is not resident any more: a follow, even of somebody who is followed already, deletes it."""
+        if not self.somebody:
+            self.somebody = self.strangers(1)[0]
+        self.client(getattr(user, "user_id", user)).done("PUT", f"/v1/me/following/{self.somebody}")
 
     def oracle(self, user, depth=1000):
         """Post ids of a user's feed as the SQL oracle has them."""
