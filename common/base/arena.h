@@ -21,7 +21,7 @@ void *arena_dup(struct arena *a, const void *bytes, size_t size);
 char *arena_strndup(struct arena *a, const char *s, size_t size); /* NUL-terminated */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-#define ARENA_NEW(a, type) ((type *)arena_zalloc((a), sizeof(type)))
+#define ARENA_NEW(a, type)          ((type *)arena_zalloc((a), sizeof(type)))
 #define ARENA_ARRAY(a, type, count) ((type *)arena_array((a), (count), sizeof(type)))
 
 #endif

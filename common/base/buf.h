@@ -1,8 +1,8 @@
 /*
  * Growing byte buffer, and the borrowed string. One owner, one thread.
  *
- * data[len] is always NUL once anything was added, so that a buffer of text can be handed to C string functions; embedded
- * NULs are data like any other. BUF_INIT needs no allocation.
+ * data[len] is always NUL once anything was added, so that a buffer of text can be handed to C string functions;
+ * embedded NULs are data like any other. BUF_INIT needs no allocation.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -16,7 +16,9 @@ struct str { /* borrowed bytes, not NUL-terminated */
     size_t len;
 };
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
-static inline struct str str_of(const char *data, size_t len) { return (struct str){data, len}; }
+static inline struct str str_of(const char *data, size_t len) {
+    return (struct str){data, len};
+}
 struct str str_c(const char *cstring);
 bool str_eq(struct str a, struct str b);
 bool str_eq_c(struct str a, const char *b);
@@ -46,8 +48,11 @@ void buf_add_be32(struct buf *b, uint32_t v);
 void buf_add_be64(struct buf *b, uint64_t v);
 void buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_drop_front(struct buf *b, size_t len); /* removes the first len bytes (memmove) */
-char *buf_take(struct buf *b, size_t *ret_len); /* (own by the caller, mem_free; never NULL) hands the memory over, b is empty after; ret_len may be NULL */
-static inline struct str buf_str(const struct buf *b) { return (struct str){b->data ? b->data : "", b->len}; }
+/* (own by the caller, mem_free; never NULL) hands the memory over, b is empty after; ret_len may be NULL */
+char *buf_take(struct buf *b, size_t *ret_len);
+static inline struct str buf_str(const struct buf *b) {
+    return (struct str){b->data ? b->data : "", b->len};
+}
 
 /* Big-endian words at any alignment. */
 static inline uint64_t be64_load(const void *p) {

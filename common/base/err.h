@@ -1,8 +1,8 @@
 /*
  * One table of errors for the whole house.
  *
- * Every fallible function returns enum err; outputs (ret_*) stay untouched unless it returns ERR_OK. A caller branches on
- * the class, not on the code: feedd turns it into an HTTP status, fanoutd into retry, park or drop.
+ * Every fallible function returns enum err; outputs (ret_*) stay untouched unless it returns ERR_OK. A caller branches
+ * on the class, not on the code: feedd turns it into an HTTP status, fanoutd into retry, park or drop.
  *
  *   ERR_CLASS_RETRY      nothing happened; the same call may work later
  *   ERR_CLASS_DEFINITE   nothing happened and the same call will never work: the caller is told what was wrong

@@ -15,7 +15,7 @@ struct rng {
     uint64_t state;
 };
 uint64_t rng_next(struct rng *r);
-double rng_double(struct rng *r);                 /* [0, 1) */
+double rng_double(struct rng *r);                  /* [0, 1) */
 uint64_t rng_below(struct rng *r, uint64_t bound); /* [0, bound), bound > 0 */
 
 #endif

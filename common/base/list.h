@@ -8,10 +8,18 @@
 struct list {
     struct list *next, *prev;
 };
-static inline void list_init(struct list *head) { head->next = head->prev = head; }
-static inline void list_node_init(struct list *n) { n->next = n->prev = NULL; }
-static inline bool list_empty(const struct list *head) { return head->next == head; }
-static inline bool list_linked(const struct list *n) { return n->next != NULL; }
+static inline void list_init(struct list *head) {
+    head->next = head->prev = head;
+}
+static inline void list_node_init(struct list *n) {
+    n->next = n->prev = NULL;
+}
+static inline bool list_empty(const struct list *head) {
+    return head->next == head;
+}
+static inline bool list_linked(const struct list *n) {
+    return n->next != NULL;
+}
 static inline void list_add_tail(struct list *head, struct list *n) {
     n->prev = head->prev;
     n->next = head;

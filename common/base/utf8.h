@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True when all len bytes are well-formed; *ret_points gets the number of code points (may be NULL). NUL is well-formed. */
+/* True when all len bytes are well-formed; *ret_points (may be NULL) gets how many code points. NUL is well-formed. */
 bool utf8_valid(const char *s, size_t len, size_t *ret_points);
 
 #endif
