@@ -1,9 +1,9 @@
 /*
  * Content records as they are cached: JSON made once, copied into every answer. Pure codecs.
  *
- *   post  format (1) | zero (7) | post id (8) | author id (8) | JSON members without braces: "id":"1","text":"...","created_at":"..."
- *         (and "in_reply_to":"2" for a reply)
- *   user  format (1) | zero (7) | user id (8) | JSON object {"id":"1","handle":"a","name":"A","picture":null}
+ *   post    format (1) | zero (7) | post id (8) | author id (8) | JSON members without braces:
+ *           "id":"1","text":"...","created_at":"..." (and "in_reply_to":"2" for a reply)
+ *   user    format (1) | zero (7) | user id (8) | JSON object {"id":"1","handle":"a","name":"A","picture":null}
  *   counts format (1) | zero (7) | likes (8) | replies (8)
  * Integers big-endian. A post is served only together with its author's record and counts:
  *   {<post members>,"author":<user object>,"likes":0,"replies":0}
@@ -41,6 +41,7 @@ enum err post_record_decode(uint64_t post_id, struct str bytes, struct post_reco
 enum err user_record_decode(uint64_t user_id, struct str bytes, struct user_record *ret);
 enum err counts_record_decode(struct str bytes, struct counts_record *ret);
 /* Appends the post as clients see it. */
-void post_write_json(const struct post_record *p, const struct user_record *author, struct counts_record counts, struct buf *to);
+void post_write_json(const struct post_record *p, const struct user_record *author, struct counts_record counts,
+                     struct buf *to);
 
 #endif

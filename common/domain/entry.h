@@ -1,8 +1,8 @@
 /*
  * Timeline entry and timeline header: what the elements of a timeline in Redis look like.
  *
- * A timeline is a list, newest pushes at the head, and its last element is the header, so entries, completeness mark and
- * nonce are lost together:
+ * A timeline is a list, newest pushes at the head, and its last element is the header, so entries, completeness mark
+ * and nonce are lost together:
  *
  *     head                                                     tail
  *     [entry] [entry] [entry] ... [entry] [header]
@@ -20,9 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ENTRY_BYTES 16
+#define ENTRY_BYTES           16
 #define TIMELINE_HEADER_BYTES 24
-#define TIMELINE_FORMAT 1
+#define TIMELINE_FORMAT       1
 
 struct entry {
     uint64_t post_id;
@@ -40,7 +40,8 @@ struct timeline_header {
 void entry_encode(struct entry e, unsigned char ret[static ENTRY_BYTES]);
 bool entry_decode(const void *bytes, size_t len, struct entry *ret); /* false: not 16 bytes, or not ids (0, sign bit) */
 void timeline_header_encode(struct timeline_header h, unsigned char ret[static TIMELINE_HEADER_BYTES]);
-bool timeline_header_decode(const void *bytes, size_t len, struct timeline_header *ret); /* false: other size, format or state */
+/* false: other size, format or state */
+bool timeline_header_decode(const void *bytes, size_t len, struct timeline_header *ret);
 
 /* Sorts newest first and drops duplicates of a post id, in place; returns the new count. O(n) when already in order. */
 size_t entries_normalise(struct entry *entries, size_t count);

@@ -1,6 +1,7 @@
 /*
- * Fan-out job as it travels through the queue: a msgpack array [version, post_id, author_id, traceparent]. The truth of a job
- * is its outbox row (position included); the queue only says that there is one. Unknown versions decode to ERR_CORRUPT.
+ * Fan-out job as it travels through the queue: a msgpack array [version, post_id, author_id, traceparent]. The truth of
+ * a job is its outbox row (position included); the queue only says that there is one. Unknown versions decode to
+ * ERR_CORRUPT.
  */
 #ifndef DOMAIN_JOB_H
 #define DOMAIN_JOB_H
@@ -8,7 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 
-#define JOB_FORMAT 1
+#define JOB_FORMAT          1
 #define JOB_TRACEPARENT_MAX 55 /* W3C trace context, version 00 */
 
 struct job {
