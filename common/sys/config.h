@@ -1,11 +1,11 @@
 /*
- * Options: declared in one table a daemon, set from (weakest first) the default, an INI file, FANFARE_<SECTION>_<NAME> in the
- * environment, and --set section.name=value. An unknown name, a wrong type or a value out of range is an error that says
- * what was found, where, and what would be right. Any number of tables may be parsed from one file: a daemon skips
- * sections that none of its tables names (in the file and in the environment; --set is for this daemon alone).
+ * Options: declared in one table a daemon, set from (weakest first) the default, an INI file, FANFARE_<SECTION>_<NAME>
+ * in the environment, and --set section.name=value. An unknown name, a wrong type or a value out of range is an error
+ * that says what was found, where, and what would be right. Any number of tables may be parsed from one file: a daemon
+ * skips sections that none of its tables names (in the file and in the environment; --set is for this daemon alone).
  *
- * In the file a value ends at " ;", which begins a comment; an option may stand there once. Blocks on the file; not thread-safe
- * (the INI library has settings of its own): call from the main thread.
+ * In the file a value ends at " ;", which begins a comment; an option may stand there once. Blocks on the file; not
+ * thread-safe (the INI library has settings of its own): call from the main thread.
  */
 #ifndef SYS_CONFIG_H
 #define SYS_CONFIG_H
@@ -38,20 +38,25 @@ struct option {
     const char *help;    /* one sentence, with unit and effect */
 };
 
-/* tables: NULL-terminated array of tables, each ending with an option whose name is NULL. All write to the same struct. */
+/*
+ * tables: NULL-terminated array of tables, each ending with an option whose name is NULL. All write to the same struct.
+ */
 struct config_source {
-    const char *file;         /* INI path or NULL */
-    const char *const *sets;  /* NULL-terminated "section.name=value" list, or NULL */
+    const char *file;        /* INI path or NULL */
+    const char *const *sets; /* NULL-terminated "section.name=value" list, or NULL */
 };
 /* On failure *ret_message (own, mem_free) says what and where; into is left cleared. */
-enum err config_parse(const struct option *const *tables, const struct config_source *source, void *into, char **ret_message);
+enum err config_parse(const struct option *const *tables, const struct config_source *source, void *into,
+                      char **ret_message);
 void config_free(const struct option *const *tables, void *options);
 /*
- * For a reload: every option of `next` that is not reloadable gets the value of `old`; those that differed are appended to
- * ret_kept as "section.name section.name". Returns whether anything still differs.
+ * For a reload: every option of `next` that is not reloadable gets the value of `old`; those that differed are appended
+ * to ret_kept as "section.name section.name". Returns whether anything still differs.
  */
 bool config_keep_fixed(const struct option *const *tables, const void *old, void *next, struct buf *ret_kept);
-void config_print(const struct option *const *tables, const void *options, struct buf *to);      /* current values, INI */
-void config_print_help(const struct option *const *tables, struct buf *to);                      /* reference table, Markdown */
+/* current values, INI */
+void config_print(const struct option *const *tables, const void *options, struct buf *to);
+/* reference table, Markdown */
+void config_print_help(const struct option *const *tables, struct buf *to);
 
 #endif

@@ -8,12 +8,12 @@
  * Invariants
  * - MHD_run is never entered twice: it runs in the hook only, and the hook runs in the loop only.
  * - A request is on exactly one of the lists handed (no answer yet), orphans (client gone, nobody to be told), spare,
- * or on none.
+ *   or on none.
  * - Refusals are ours as long as the header fits MHD's pool for a connection (problem callback: 408, 413, 414, 431).
- * Beyond it, and for malformed request lines, headers, chunks or a missing Host, MHD answers with a page of its own
- * (400, 414, 431, 505) and closes: no callback of ours is reached.
+ *   Beyond it, and for malformed request lines, headers, chunks or a missing Host, MHD answers with a page of its own
+ *   (400, 414, 431, 505) and closes: no callback of ours is reached.
  * - A client that goes away while its request is with the handler is noticed when the answer is sent. `abandoned` is
- * for exchanges that end before the answer: the server stops.
+ *   for exchanges that end before the answer: the server stops.
  *
  * It does not do TLS (the balancer's work), compression, ranges or uploads larger than memory.
  */

@@ -6,10 +6,10 @@
  * Invariants
  * - http_client_send only queues; whatever completes a request runs from the loop, so done is never called inside send.
  * - A request is in `waiting`, or on exactly one connection, or in `spare`. Its timer runs while it is in the first
- * two.
+ *   two.
  * - A request that the server may have seen is not sent again, but for one case: the connection had carried a request
- * before, died without a byte of this one's reply (the server closed it while we wrote), and the method is idempotent.
- * Then it goes once more, on a fresh connection.
+ *   before, died without a byte of this one's reply (the server closed it while we wrote), and the method is
+ *   idempotent. Then it goes once more, on a fresh connection.
  * - done may call anything, http_client_free too: the struct stays until the outermost callback has returned.
  *
  * It does not resolve names (an IPv4 address or "localhost"), follow redirects, pipeline, or speak TLS.

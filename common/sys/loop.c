@@ -5,11 +5,11 @@
  *
  * Invariants
  * - A callback may unwatch and free any watch: the rest of the batch is searched and its event taken out, so a freed
- * watch is never touched. The search costs at most BATCH comparisons and happens only inside a batch.
+ *   watch is never touched. The search costs at most BATCH comparisons and happens only inside a batch.
  * - heap[t->heap_index] == t for every armed timer. One pass fires at most as many timers as were armed when it began,
- * so a timer that restarts itself with delay 0 cannot hold up the loop.
+ *   so a timer that restarts itself with delay 0 cannot hold up the loop.
  * - Posted tasks are pushed onto an atomic stack; only the push onto an empty stack writes the eventfd. The loop takes
- * the stack as a whole and reverses it, which gives the order of posting.
+ *   the stack as a whole and reverses it, which gives the order of posting.
  * - loop_stop is one atomic store and one write(2): safe in a signal handler.
  *
  * It does not own descriptors, does not spread work over threads, and knows nothing of the protocols above it.

@@ -5,9 +5,9 @@
  *
  * - Memory in use is threads * memory_bytes; that is why the pool is small and the queue bounded.
  * - A job is owned by the queue, then by one worker, then by the loop's task; whoever has it when the pool ends hands
- * it on, so done() is called exactly once as long as the loop runs.
+ *   it on, so done() is called exactly once as long as the loop runs.
  * - The password lives only in its job and is wiped by the worker before the answer leaves it, or when the job is
- * canceled.
+ *   canceled.
  */
 #include "common/sys/password.h"
 
