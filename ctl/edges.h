@@ -30,7 +30,8 @@ struct edges {
     uint64_t lines;
 };
 
-/* Called once for each row that is not taken. text: the line as it stands in the file (malformed) or the two numbers.
+/*
+ * Called once for each row that is not taken. text: the line as it stands in the file (malformed) or the two numbers.
  */
 typedef void reject_fn(void *ctx, enum reject why, uint64_t line, const char *text);
 
