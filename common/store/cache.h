@@ -73,7 +73,8 @@ struct cache_options {
     void *reach_ctx;
 };
 struct cache *cache_new(const struct cache_options *options);
-/* What is open completes with ERR_CANCELED before it returns; answers of nodes and loaders that still come are dropped.
+/*
+ * What is open completes with ERR_CANCELED before it returns; answers of nodes and loaders that still come are dropped.
  */
 void cache_free(struct cache **c);
 

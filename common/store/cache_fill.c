@@ -1,10 +1,10 @@
 /*
  * Read-through: a request's way from ids to values.
  *
- *   group by node -> get -> hit, absent ------------------------------------------------> value
- *                           miss, may fill -> add our placeholder -> ours, or somebody was first \
- *                           placeholder of somebody, node failed, embargo, no lease ---------------> load (once, for
- * all) -> value ours: swap it in
+ *   group by node -> get -> hit, absent --------------------------------------------> value
+ *                           miss, may fill -> add our placeholder -> ours, or not --+
+ *                           somebody's placeholder, node failed, embargo, no lease -+-> load (once, for all) -> value
+ *                                                                                                  ours: swap it in
  *
  * Invariants
  * - A load is asked for only after every placeholder of the request was answered: the read comes after the placeholder.

@@ -52,7 +52,8 @@ struct cache_node {
 };
 bool cache_reach(struct cache *c, const struct node *node,
                  struct cache_node *ret); /* false: this tier kind is not configured */
-/* Tells the owner, once a batch, when a node's results contain a failure of the node. Returns that failure or ERR_OK.
+/*
+ * Tells the owner, once a batch, when a node's results contain a failure of the node. Returns that failure or ERR_OK.
  */
 enum err cache_judge(struct cache *c, const struct cache_node *node, const struct cache_result *results, size_t count);
 /* One answer less to wait for; frees a closed cache with the last. */

@@ -28,7 +28,8 @@ struct add_slot { /* one command of a batch of adds */
     size_t index;
 };
 
-/* Of several operations in one batch: replaces what is there only if it is still the placeholder named by the header.
+/*
+ * Of several operations in one batch: replaces what is there only if it is still the placeholder named by the header.
  */
 static struct redis_script swap_script = {
     .source = "local r = {}\n"

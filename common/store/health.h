@@ -4,8 +4,9 @@
  *   failure reported -> probe the node on a connection of our own (PING / version) each probe_ms
  *        an answer within probe_timeout_ms  -> forget the suspicion
  *        fail_after_ms without an answer    -> placement_set_state(EJECTED)
- *   keeper only (one elected daemon): ejected nodes are probed each probe_ms; answering for readmit_after_ms without a gap -> ACTIVE;
- *        the delay doubles (to ten times) for a node that was ejected again within ten minutes
+ *   keeper only (one elected daemon): ejected nodes are probed each probe_ms
+ *        answering for readmit_after_ms without a gap -> placement_set_state(ACTIVE); the delay doubles (to ten times)
+ *        for a node that was ejected again within ten minutes
  *
  * Lives on the main loop; reports come from any thread and cost one atomic when the node is already suspected.
  */

@@ -9,8 +9,8 @@
  *
  * Invariants
  * - ERR_OK only after every node that owns a target under a valid view confirmed. Why that is enough while the
- * placement changes: a view that is valid now was read less than a lease after the change, and nobody fills a slot's
- * new generation for one lease.
+ *   placement changes: a view that is valid now was read less than a lease after the change, and nobody fills a slot's
+ *   new generation for one lease.
  * - A row is deleted only after its targets were confirmed. A row that stays by mistake is applied again: harmless.
  * - A job's memory stays until everything that owes it an answer has answered.
  */
@@ -52,7 +52,7 @@ struct ejection {
 struct job {
     struct list link; /* in open, until answered */
     struct invalidator *invalidator;
-    uint64_t row; /* 0: whoever asked deletes it */
+    uint64_t row;         /* 0: whoever asked deletes it */
     invalidated_fn *done; /* NULL once called */
     void *ctx;
     unsigned owed; /* answers of the cache and of ejections that will come */

@@ -9,11 +9,11 @@
  * Invariants
  * - The memcached_st is touched by its own thread only.
  * - After any failure the handle is thrown away: an answer that comes late can never be read as the answer to something
- * else.
+ *   else.
  * - After a failure everything that waits, and what comes within the next BREAK_MS, is refused without waiting again;
- * then one batch tries (half open). So nobody waits behind a dead server for longer than about two timeouts.
+ *   then one batch tries (half open). So nobody waits behind a dead server for longer than about two timeouts.
  * - Writes of one loop are done in the order in which they were submitted; a get may pass them (the cache protocol
- * waits for an answer before a step that depends on it).
+ *   waits for an answer before a step that depends on it).
  */
 #include "common/store/memcache.h"
 

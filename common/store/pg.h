@@ -1,10 +1,11 @@
 /*
  * PostgreSQL (the only users of libpq-fe.h: pg.c on the event loop, pg_sync.c for tools that may block).
  *
- * A pool belongs to one loop. Each connection runs in pipeline mode: up to `depth` statements are in flight on it, each an implicit
- * transaction of its own (its own Sync), so one that fails leaves its neighbours alone. Statements are prepared on first use. Parameters and results are binary.
- * What finds no room waits in a queue bounded by max_waiting (ERR_BUSY beyond). A lost connection completes what it had in
- * flight with ERR_LOST (uncertain), then reconnects with back-off; while no connection is up, new calls get ERR_REFUSED.
+ * A pool belongs to one loop. Each connection runs in pipeline mode: up to `depth` statements are in flight on it, each
+ * an implicit transaction of its own (its own Sync), so one that fails leaves its neighbours alone. Statements are
+ * prepared on first use. Parameters and results are binary. What finds no room waits in a queue bounded by max_waiting
+ * (ERR_BUSY beyond). A lost connection completes what it had in flight with ERR_LOST (uncertain), then reconnects with
+ * back-off; while no connection is up, new calls get ERR_REFUSED.
  */
 #ifndef STORE_PG_H
 #define STORE_PG_H
@@ -57,18 +58,19 @@ const char *pg_sqlstate(const struct pg_result *r);
 struct str pg_message(const struct pg_result *r);
 
 /*
- * Exactly once a call, from the loop, after the statement's commit. ERR_OK: rows. ERR_BACKEND: the server refused the statement (r has SQLSTATE
- * and message). ERR_REFUSED, ERR_BUSY, ERR_CANCELED: not sent, r NULL; ERR_BUSY with r: the server gave the statement up and it may be repeated
- * (conflict, deadlock, lack of resources, its statement_timeout). ERR_LOST, ERR_TIMEOUT: uncertain, r NULL.
+ * Exactly once a call, from the loop, after the statement's commit. ERR_OK: rows. ERR_BACKEND: the server refused the
+ * statement (r has SQLSTATE and message). ERR_REFUSED, ERR_BUSY, ERR_CANCELED: not sent, r NULL; ERR_BUSY with r: the
+ * server gave the statement up and it may be repeated (conflict, deadlock, lack of resources, its statement_timeout).
+ * ERR_LOST, ERR_TIMEOUT: uncertain, r NULL.
  */
 typedef void pg_done_fn(void *ctx, enum err err, const struct pg_result *r);
 
 struct pg_pool_options {
-    const char *conninfo;  /* libpq connection string; name hosts by address or socket, looking up a name would block */
+    const char *conninfo; /* libpq connection string; name hosts by address or socket, looking up a name would block */
     unsigned connections;
-    unsigned depth;        /* statements in flight a connection; 1: no pipelining (heavy queries) */
+    unsigned depth; /* statements in flight a connection; 1: no pipelining (heavy queries) */
     unsigned max_waiting;
-    uint64_t timeout_ms;   /* from call to result; a statement that runs for so long kills its connection */
+    uint64_t timeout_ms; /* from call to result; a statement that runs for so long kills its connection */
     const char *application_name;
 };
 struct pg_pool;
@@ -76,10 +78,12 @@ struct pg_pool *pg_pool_new(struct loop *loop, const struct pg_pool_options *opt
 /* Completes what is open with ERR_CANCELED or ERR_LOST. Not from a callback of the pool. */
 void pg_pool_free(struct pg_pool **p);
 /* Never calls done before it returned. Parameters are copied. An error return means that done is not called. */
-enum err pg_exec(struct pg_pool *p, const struct pg_statement *s, const struct pg_params *params, pg_done_fn *done, void *ctx);
+enum err pg_exec(struct pg_pool *p, const struct pg_statement *s, const struct pg_params *params, pg_done_fn *done,
+                 void *ctx);
 unsigned pg_pool_up(const struct pg_pool *p);      /* connections that are usable now */
 unsigned pg_pool_waiting(const struct pg_pool *p); /* queued + in flight */
-const char *pg_pool_error(const struct pg_pool *p); /* why the last attempt to connect failed or the last connection was lost, or "" */
+/* why the last attempt to connect failed or the last connection was lost, or "" */
+const char *pg_pool_error(const struct pg_pool *p);
 
 /* Blocking side, for fanfarectl, bench and tests. One thread. Failures carry libpq's message (own) in *ret_message. */
 struct pg_sync;

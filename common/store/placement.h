@@ -1,14 +1,16 @@
 /*
- * Placement: which node holds a key now. PostgreSQL holds the truth (tables cache_tiers, cache_nodes, cache_slots: one table a
- * tier, a version a tier, a generation a slot that rises with each change of owner and is part of every key); daemons hold a
- * snapshot under a lease of 1 s, renewed by polling several times a lease.
+ * Placement: which node holds a key now. PostgreSQL holds the truth (tables cache_tiers, cache_nodes, cache_slots: one
+ * table a tier, a version a tier, a generation a slot that rises with each change of owner and is part of every key);
+ * daemons hold a snapshot under a lease of 1 s, renewed by polling several times a lease.
  *
  *   poll sent at t, answered with the versions we have  ->  lease valid until t + lease
  *   a new version                                       ->  fetch its slots, swap the snapshot
- *   PostgreSQL silent                                   ->  lease lapses: no location for anything, callers read the database
+ *   PostgreSQL silent                                   ->  lease lapses: no location for anything, callers read the
+ *                                                           database
  *
- * Fill embargo: for one lease after this daemon first saw a slot's new generation (and after start) may_fill is false for it: by then
- * nobody holds the old table, so no invalidation can go to the old owner while a stale value is filled into the new one.
+ * Fill embargo: for one lease after this daemon first saw a slot's new generation (and after start) may_fill is false
+ * for it: by then nobody holds the old table, so no invalidation can go to the old owner while a stale value is filled
+ * into the new one.
  *
  * One poller a process (on the main loop); snapshots may be read from any thread.
  */
@@ -30,7 +32,7 @@ const char *tier_name(enum tier t); /* "timeline", "content", ... as in cache_ti
 enum node_kind { NODE_REDIS, NODE_MEMCACHED };
 enum node_state { NODE_ACTIVE, NODE_EJECTED, NODE_REMOVED };
 
-#define NODE_NAME_MAX 64
+#define NODE_NAME_MAX    64
 #define NODE_ADDRESS_MAX 128
 struct node {
     uint16_t id; /* cache_nodes.id, unique over all tiers, 1.. */
@@ -48,7 +50,7 @@ struct location {
 };
 
 #define PLACEMENT_LEASE_MS 1000
-#define PLACEMENT_POLL_MS 250
+#define PLACEMENT_POLL_MS  250
 
 struct placement;
 /* pool: a small pool of the main loop's, used for polls and changes only. Starts polling at once. */
@@ -65,18 +67,25 @@ uint64_t placement_version(const struct placement_view *v, enum tier t);
 bool placement_locate(const struct placement_view *v, enum tier t, uint64_t id, struct location *ret);
 /* All nodes of a tier, ejected ones too. */
 const struct node *placement_nodes(const struct placement_view *v, enum tier t, size_t *ret_count);
-/* Estimate of PostgreSQL's clock now, Unix ms, and its largest error in ms (half the round trip of the poll + age). Any thread. */
+/*
+ * Estimate of PostgreSQL's clock now, Unix ms, and its largest error in ms (half the round trip of the poll + age). Any
+ * thread.
+ */
 uint64_t placement_db_now_ms(const struct placement *p, uint64_t *ret_error_ms);
 
 /*
- * Commits a table without (or again with) this node for its tier: PostgreSQL decides, so many may ask at once; asking for what is already so is ERR_OK. done is called on the
- * main loop after the commit AND after the lease of the old table ran out (that is when it holds everywhere). Any thread may call; done runs on `loop`.
+ * Commits a table without (or again with) this node for its tier: PostgreSQL decides, so many may ask at once; asking
+ * for what is already so is ERR_OK. done is called on the main loop after the commit AND after the lease of the old
+ * table ran out (that is when it holds everywhere). Any thread may call; done runs on `loop`.
  */
 typedef void placement_done_fn(void *ctx, enum err err);
-void placement_set_state(struct placement *p, uint16_t node_id, enum node_state state, const char *why, struct loop *loop,
-                         placement_done_fn *done, void *ctx);
+void placement_set_state(struct placement *p, uint16_t node_id, enum node_state state, const char *why,
+                         struct loop *loop, placement_done_fn *done, void *ctx);
 
-/* Recomputes the slots of a tier from cache_nodes by ring_assign and writes those that changed owner with generation + 1, in one transaction (blocking; for fanfarectl and set-up). */
+/*
+ * Recomputes the slots of a tier from cache_nodes by ring_assign and writes those that changed owner with generation +
+ * 1, in one transaction (blocking; for fanfarectl and set-up).
+ */
 enum err placement_rebalance_sync(struct pg_sync *db, enum tier t, size_t *ret_moved, char **ret_message);
 
 /* Shared-tier key "<tier letter>:<generation>:<id>", decimal; returns its length. */

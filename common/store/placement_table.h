@@ -34,7 +34,8 @@ const struct node *placement_table_node(const struct placement_table *t, uint16_
  * (NULL: for every slot); the others keep what they had there.
  */
 void placement_table_embargo(struct placement_table *t, const struct placement_table *before, uint64_t now_ms);
-/* Slots that change owner if node_id (0: none) were in this state, and their owners' ids (0: nobody). Returns how many.
+/*
+ * Slots that change owner if node_id (0: none) were in this state, and their owners' ids (0: nobody). Returns how many.
  */
 size_t placement_table_plan(const struct placement_table *t, uint16_t node_id, enum node_state state,
                             int32_t ret_slots[static RING_SLOTS], int32_t ret_owners[static RING_SLOTS]);

@@ -2,8 +2,9 @@
  * Fan-out queue on a Redis stream. One stream, one consumer group; each worker is a consumer.
  *
  *   producers  XADD fanfare:jobs * j <msgpack>       no MAXLEN: a stream that drops its oldest would hide a backlog;
- * feedd bounds it (503) worker     XREADGROUP ... >  |  XAUTOCLAIM from dead ones  |  XCLAIM JUSTID to keep what it
- * holds  |  XACK + XDEL when done
+ *                                                    feedd bounds it (503)
+ *   worker     XREADGROUP ... >  |  XAUTOCLAIM from dead ones  |  XCLAIM JUSTID to keep what it holds  |
+ *              XACK + XDEL when done
  *
  * The group is made by whoever is told NOGROUP, from entry 0, so that what was added before the group existed is seen;
  * the call is then repeated once. Done entries are deleted, so XLEN counts what is undone and the first entry is the

@@ -1,6 +1,7 @@
 /*
- * Fan-out queue: a Redis stream with one consumer group (Redis Streams: XADD, XREADGROUP, XACK, XDEL, XAUTOCLAIM). It only says that there is a job: the
- * outbox row is the truth, so losing the stream loses nothing, and a job may be queued twice. One per loop.
+ * Fan-out queue: a Redis stream with one consumer group (Redis Streams: XADD, XREADGROUP, XACK, XDEL, XAUTOCLAIM). It
+ * only says that there is a job: the outbox row is the truth, so losing the stream loses nothing, and a job may be
+ * queued twice. One per loop.
  */
 #ifndef STORE_QUEUE_H
 #define STORE_QUEUE_H
@@ -15,11 +16,14 @@
 #include "common/store/redis.h"
 
 #define QUEUE_STREAM "fanfare:jobs"
-#define QUEUE_GROUP "fanoutd"
+#define QUEUE_GROUP  "fanoutd"
 #define QUEUE_ID_MAX 44
 
 struct queue;
-/* redis: a connection of its own when the caller reads with block (a blocked read holds up the connection). consumer: unique name, NULL for producers. */
+/*
+ * redis: a connection of its own when the caller reads with block (a blocked read holds up the connection). consumer:
+ * unique name, NULL for producers.
+ */
 struct queue *queue_new(struct redis *redis, const char *consumer);
 void queue_free(struct queue **q);
 
@@ -38,15 +42,25 @@ struct queue_item {
     bool valid; /* false: it could not be decoded; acknowledge and count it */
 };
 typedef void queue_items_fn(void *ctx, enum err err, const struct queue_item *items, size_t count);
-/* New jobs for this consumer; waits up to block_ms when there is none (0: no wait). Makes stream and group when they are missing. */
-enum err queue_read(struct queue *q, unsigned max, uint64_t block_ms, struct arena *arena, queue_items_fn *done, void *ctx);
+/*
+ * New jobs for this consumer; waits up to block_ms when there is none (0: no wait). Makes stream and group when they
+ * are missing.
+ */
+enum err queue_read(struct queue *q, unsigned max, uint64_t block_ms, struct arena *arena, queue_items_fn *done,
+                    void *ctx);
 /* Takes over jobs that another consumer has held for idle_ms without finishing or touching them. */
-enum err queue_claim(struct queue *q, uint64_t idle_ms, unsigned max, struct arena *arena, queue_items_fn *done, void *ctx);
+enum err queue_claim(struct queue *q, uint64_t idle_ms, unsigned max, struct arena *arena, queue_items_fn *done,
+                     void *ctx);
 /* Keeps long jobs ours: resets their idle time. */
-enum err queue_touch(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done, void *ctx);
+enum err queue_touch(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done,
+                     void *ctx);
 /* Acknowledges and deletes. */
-enum err queue_ack(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done, void *ctx);
-/* Housekeeping: forgets consumers that hold nothing and have been silent for idle_ms; value: how many. A consumer name is never used again by another process. */
+enum err queue_ack(struct queue *q, const struct queue_item *const *items, size_t count, queue_done_fn *done,
+                   void *ctx);
+/*
+ * Housekeeping: forgets consumers that hold nothing and have been silent for idle_ms; value: how many. A consumer name
+ * is never used again by another process.
+ */
 enum err queue_forget_consumers(struct queue *q, uint64_t idle_ms, queue_done_fn *done, void *ctx);
 
 #endif

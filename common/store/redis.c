@@ -12,7 +12,7 @@
  * - Replies come in the order of commands: the ring of pending commands is the whole bookkeeping.
  * - A command leaves the ring before its done is called, so it is called once, whatever done does (also redis_free).
  * - Each connection is greeted with PING. Until it is answered the connection does not count as up; a server that
- * accepts but is stopped, or is still loading, is tried again with growing delays like one that does not accept.
+ *   accepts but is stopped, or is still loading, is tried again with growing delays like one that does not accept.
  *
  * No AUTH, no TLS, no pub/sub, no blocking commands (they would look like a silent server).
  */

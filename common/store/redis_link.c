@@ -5,9 +5,9 @@
  * Invariants
  * - The descriptor is open in CONNECTING and CONNECTED, and closed before anybody is told of its end.
  * - Callbacks may close the link and so end its owner: every function that the loop calls enters and leaves, and the
- * memory is released by the last to leave.
+ *   memory is released by the last to leave.
  * - down() is called once for each attempt, after state, descriptor and `out` are already clean, so that what it calls
- * finds a link that takes nothing.
+ *   finds a link that takes nothing.
  */
 #include "common/store/redis_link.h"
 

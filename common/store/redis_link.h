@@ -27,7 +27,8 @@ struct redis_link;
 struct redis_link_ops {
     void (*connected)(struct redis_link *l);
     void (*bytes)(struct redis_link *l, const char *data, size_t len);
-    /* The connection, or the attempt, is over; `out` is already empty. True: nothing was owed, connect again at once.
+    /*
+     * The connection, or the attempt, is over; `out` is already empty. True: nothing was owed, connect again at once.
      */
     bool (*down)(struct redis_link *l);
     /* After redis_link_close, when no function of the link is on the stack any more: free the owner now. */

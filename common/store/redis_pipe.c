@@ -6,10 +6,10 @@
  *
  * Invariants
  * - Pushes go into the stream in the order of batches, so only one batch is open at a time, and a reply belongs to the
- * first push that has none yet.
+ *   first push that has none yet.
  * - A batch leaves the list before its done is called. It completes when it is ended and all is answered, or the
- * connection is lost; what has nothing to wait for is completed by a timer of no delay, never from within
- * redis_pipe_end.
+ *   connection is lost; what has nothing to wait for is completed by a timer of no delay, never from within
+ *   redis_pipe_end.
  * - A connection is greeted with PING; before its answer nothing is admitted.
  *
  * No retry: whether a push whose answer was lost is repeated or its timeline dropped is the deliverer's decision.

@@ -1,5 +1,6 @@
 /*
- * Timelines: resident feed prefixes in the timeline tier (layout: domain/entry.h; what a part proves: domain/view.h). One per loop.
+ * Timelines: resident feed prefixes in the timeline tier (layout: domain/entry.h; what a part proves: domain/view.h).
+ * One per loop.
  *
  * States of a user's timeline:
  *
@@ -40,28 +41,42 @@ struct timeline_part {
     struct view view; /* when present; entries in the caller's arena */
 };
 typedef void timeline_read_fn(void *ctx, enum err err, const struct timeline_part *part);
-/* want: entries from the head, 0 the whole list. refresh: also extends the residence (once an eighth of it has passed). An error return: done is not called. */
+/*
+ * want: entries from the head, 0 the whole list. refresh: also extends the residence (once an eighth of it has passed).
+ * An error return: done is not called.
+ */
 enum err timeline_read(struct timelines *t, const struct location *at, uint64_t user_id, unsigned want, bool refresh,
                        struct arena *arena, timeline_read_fn *done, void *ctx);
 
 typedef void timeline_step_fn(void *ctx, enum err err, bool applied);
 /* Creates it as building unless it exists; applied: we are the builder. */
-enum err timeline_begin(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce, timeline_step_fn *done, void *ctx);
-/* Completes a building of ours: entries newest first (at most cap), mark as in struct timeline_header. applied false: it is gone. */
-enum err timeline_fill(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce, const struct entry *entries,
-                       size_t count, uint64_t mark, timeline_step_fn *done, void *ctx);
+enum err timeline_begin(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce,
+                        timeline_step_fn *done, void *ctx);
+/*
+ * Completes a building of ours: entries newest first (at most cap), mark as in struct timeline_header. applied false:
+ * it is gone.
+ */
+enum err timeline_fill(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce,
+                       const struct entry *entries, size_t count, uint64_t mark, timeline_step_fn *done, void *ctx);
 /* Gives up a building of ours. */
-enum err timeline_abandon(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce, timeline_step_fn *done, void *ctx);
+enum err timeline_abandon(struct timelines *t, const struct location *at, uint64_t user_id, uint64_t nonce,
+                          timeline_step_fn *done, void *ctx);
 
 /*
- * Writer's side (fanoutd); done may be NULL here. Late insert: each entry goes in front of the first one with a smaller id, which keeps the lateness rule of
- * domain/view.h whatever the entry's age; trims when the slack is used up. applied: was resident.
+ * Writer's side (fanoutd); done may be NULL here. Late insert: each entry goes in front of the first one with a smaller
+ * id, which keeps the lateness rule of domain/view.h whatever the entry's age; trims when the slack is used up.
+ * applied: was resident.
  */
-enum err timeline_insert_late(struct timelines *t, const struct location *at, uint64_t user_id, const struct entry *entries, size_t count,
-                              timeline_step_fn *done, void *ctx);
-/* Trims to cap when longer than cap + slack, raising the mark above the greatest id dropped. A building that outgrew it is deleted. */
-enum err timeline_trim(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done, void *ctx);
+enum err timeline_insert_late(struct timelines *t, const struct location *at, uint64_t user_id,
+                              const struct entry *entries, size_t count, timeline_step_fn *done, void *ctx);
+/*
+ * Trims to cap when longer than cap + slack, raising the mark above the greatest id dropped. A building that outgrew it
+ * is deleted.
+ */
+enum err timeline_trim(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done,
+                       void *ctx);
 /* Deletes it (always safe: the next read rebuilds). */
-enum err timeline_delete(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done, void *ctx);
+enum err timeline_delete(struct timelines *t, const struct location *at, uint64_t user_id, timeline_step_fn *done,
+                         void *ctx);
 
 #endif

@@ -4,13 +4,13 @@
  * Invariants every script keeps:
  *   - the last element is the header, and nothing takes it away but a deletion of the whole key;
  *   - complete with mark m: every feed entry with id >= m that was delivered or filled is in the list. Whatever drops
- * an entry raises the mark above it in the same step;
+ *     an entry raises the mark above it in the same step;
  *   - an entry at a position after p has id <= id(p) + W (domain/view.h). A fill leaves strict order. A late insert
- * goes in front of the first entry with a smaller id: those before it are greater, and those behind that smaller one
- * are at most W above it, so the rule holds on both sides without sorting the list again. That matters: after an outage
- * all of a backlog is late.
+ *     goes in front of the first entry with a smaller id: those before it are greater, and those behind that smaller
+ *     one are at most W above it, so the rule holds on both sides without sorting the list again. That matters: after
+ *     an outage all of a backlog is late.
  *   - a building timeline is never trimmed: what would be dropped might be missing in the builder's query. One that
- * outgrows the cap is deleted; its builder finds its nonce gone.
+ *     outgrows the cap is deleted; its builder finds its nonce gone.
  *
  * Bytes 1 and 2 of a header are the format (1) and the state (1 building, 2 complete); mark at byte 17.
  */

@@ -1,8 +1,8 @@
 /*
  * The Lua scripts of timeline.c: each is one atomic step on one timeline. Nobody else includes this.
  *
- * Ids are 64-bit and Lua's numbers are doubles, so an id is never one number: scripts compare two 32-bit halves. Strings are never compared
- * with < either: Redis sets LC_COLLATE from its environment and Lua follows it.
+ * Ids are 64-bit and Lua's numbers are doubles, so an id is never one number: scripts compare two 32-bit halves.
+ * Strings are never compared with < either: Redis sets LC_COLLATE from its environment and Lua follows it.
  */
 #ifndef STORE_TIMELINE_SCRIPTS_H
 #define STORE_TIMELINE_SCRIPTS_H
