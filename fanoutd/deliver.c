@@ -1,22 +1,21 @@
 /*
  * Delivery.
  *
- *   outlet (a node)      [delivery] [delivery]        one pipe, one window; deliveries of several rounds queue up in
- * order
+ *   outlet (a node)      [delivery] [delivery]        one pipe, one window; deliveries of rounds queue up in order
  *                            |
  *         pump: chunk of pushes -> pipe -> lengths: resident, cold, refused, unknown
  *               late target -> script (timeline_insert_late)       target to give up -> timeline_delete
  *                            |
  *   what failed is collected; when all has been answered it is tried again after a back-off, until nothing is left or
- * the placement has changed
+ *   the placement has changed
  *
  * The lateness rule (domain/view.h) is kept here:
  *   - a target whose oldest entry is past half the allowed lateness is not pushed at the head but put in by the script;
  *   - a push that was answered when its post was older than the allowed lateness came too late to lie at the head: the
- * timeline is deleted;
+ *     timeline is deleted;
  *   - a push without an answer may still land; if it can't be repeated while young enough, the timeline is deleted as
- * well. A node that refuses pushes (out of memory) loses the timelines concerned: a deleted timeline is rebuilt, a
- * wrong one would be served.
+ *     well. A node that refuses pushes (out of memory) loses the timelines concerned: a deleted timeline is rebuilt, a
+ *     wrong one would be served.
  *
  * A node that is silent is ejected by health; one that answers but confirms nothing is ejected from here. Both show as
  * a new placement version.

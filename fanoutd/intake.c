@@ -2,8 +2,9 @@
  * Intake. Two connections, because a blocked read holds up its own:
  *
  *   reader   XREADGROUP, waiting up to BLOCK_MS when there is nothing; the next read goes out as soon as the schedule
- * has room hands    each TOUCH_MS: XCLAIM JUSTID of all that is held; each CLAIM_MS: XAUTOCLAIM of what has been idle
- * for claim_idle; XACK + XDEL
+ *            has room
+ *   hands    each TOUCH_MS: XCLAIM JUSTID of all that is held; each CLAIM_MS: XAUTOCLAIM of what has been idle for
+ *            claim_idle; XACK + XDEL
  *
  * The consumer's name is unique to this start of this process: what an earlier one held is claimed, not mistaken for
  * ours.

@@ -2,12 +2,12 @@
  * A round.
  *
  *   pick      jobs from the schedule
- *   slice     one statement: outbox row (author, position), is the post alive, the next followers, packed PostgreSQL
+ *   slice     PostgreSQL, one statement: outbox row (author, position), is the post alive, the next followers, packed
  *   plan      under one placement view: its version is what the round is worth; without a lease it waits here
  *   deliver   each node's part (deliver.c), all at once
- *   confirm   one statement: done rows deleted, positions of the others saved, only under the planned version
- * PostgreSQL settle    done: acknowledged.  more followers: back to the schedule.  placement changed: again from the
- * saved position
+ *   confirm   PostgreSQL, one statement: done rows deleted, positions of the others saved, only under the planned version
+ *   settle    done: acknowledged.  more followers: back to the schedule.  placement changed: again from the saved
+ *             position
  *
  * Each step is one function that ends by starting the next or by giving the jobs back. Whatever goes wrong on the way,
  * a job goes back to the schedule and its slice is done again from the outbox row: delivering twice is harmless, losing

@@ -9,7 +9,8 @@
 
 /* Picks jobs and starts; false when there is nothing to do. The worker's turn is called when the round has ended. */
 bool round_start(struct worker *w);
-/* Frees those kept for reuse. Rounds in flight must have been cut off (pool and outlets freed): they are freed as well.
+/*
+ * Frees those kept for reuse. Rounds in flight must have been cut off (pool and outlets freed): they are freed as well.
  */
 void rounds_free(struct worker *w);
 
