@@ -1,4 +1,5 @@
-/* The daemon's life: what main.c hands to service_main. Main loop's thread, but feedd_ready, which any thread may call.
+/*
+ * The daemon's life: what main.c hands to service_main. Main loop's thread, but feedd_ready, which any thread may call.
  */
 #ifndef FEEDD_FEEDD_H
 #define FEEDD_FEEDD_H

@@ -150,8 +150,8 @@ static bool check_token(struct request *r) {
 }
 
 /*
- * Whom an open call is counted against: the other end of the connection; behind a proxy of ours ([feedd] behind_proxy) the
- * last address of X-Forwarded-For, which is the one that the proxy saw. The header is no evidence otherwise.
+ * Whom an open call is counted against: the other end of the connection; behind a proxy of ours ([feedd] behind_proxy)
+ * the last address of X-Forwarded-For, which is the one that the proxy saw. The header is no evidence otherwise.
  */
 static uint64_t client_key(const struct feedd *feedd, struct http_request *http) {
     struct str v = feedd->opt->behind_proxy ? http_header(http, "X-Forwarded-For") : (struct str){0};

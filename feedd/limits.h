@@ -1,7 +1,7 @@
 /*
- * Token buckets, one a key (user, client address, handle) and kind, shared by all workers: GCRA, so a bucket is one number, the
- * time at which it will be full again. Memory is fixed at start. A bucket that is full needs no memory; when a set of
- * buckets has no room, the one that is fullest is forgotten, which only ever favours its user.
+ * Token buckets, one a key (user, client address, handle) and kind, shared by all workers: GCRA, so a bucket is one
+ * number, the time at which it will be full again. Memory is fixed at start. A bucket that is full needs no memory;
+ * when a set of buckets has no room, the one that is fullest is forgotten, which only ever favours its user.
  */
 #ifndef FEEDD_LIMITS_H
 #define FEEDD_LIMITS_H

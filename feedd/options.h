@@ -16,7 +16,7 @@ struct feedd_options {
     int64_t request_deadline_ms;
     /* [database] */
     char *conninfo;
-    int64_t fast_connections; /* a thread */
+    int64_t fast_connections;  /* a thread */
     int64_t heavy_connections; /* a thread */
     int64_t database_timeout_ms;
     /* [cache] */

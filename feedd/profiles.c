@@ -1,4 +1,5 @@
-/* Profiles: my own, others', and changing mine. Read from the database, which is the only place that counts following.
+/*
+ * Profiles: my own, others', and changing mine. Read from the database, which is the only place that counts following.
  */
 #include "feedd/handlers.h"
 

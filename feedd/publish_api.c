@@ -93,7 +93,8 @@ static bool read_key(struct request *r, struct publish_item *item) {
     return good;
 }
 
-/* "00-<32 hex>-<16 hex>-<2 hex>" in lower case, as W3C trace context has it; anything else is as if it were not there.
+/*
+ * "00-<32 hex>-<16 hex>-<2 hex>" in lower case, as W3C trace context has it; anything else is as if it were not there.
  */
 static void read_traceparent(struct request *r, struct publish_item *item) {
     static const char SHAPE[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";

@@ -40,7 +40,8 @@ struct request {
 
 /* Reads and checks the body. False: the client has been answered, r is gone. */
 bool request_body(struct request *r, const struct body_member *members, size_t count, struct body_value *values);
-/* Query parameters limit (1..200) and cursor (of this kind); *ret_last 0: from the start. False: answered, r is gone.
+/*
+ * Query parameters limit (1..200) and cursor (of this kind); *ret_last 0: from the start. False: answered, r is gone.
  */
 bool request_page(struct request *r, char cursor_kind, unsigned *ret_limit, uint64_t *ret_last);
 /* A request header, copied into the arena; data NULL when absent. Before the first asynchronous step. */

@@ -143,4 +143,6 @@ void worker_stop(struct worker *w, struct front **front, bool running) {
     front_free(front);
 }
 
-void worker_fini(struct worker *w) { loop_free(&w->loop); }
+void worker_fini(struct worker *w) {
+    loop_free(&w->loop);
+}

@@ -29,36 +29,36 @@ struct rebuilds;     /* rebuild.h: single flight and admission of rebuilds */
 struct feed_metrics; /* metrics.h: children, made at start */
 
 struct feedd {
-    struct service *service;          /* (ref) */
-    const struct feedd_options *opt;  /* (ref: service) */
-    struct placement *placement;      /* (own) main loop */
-    struct health *health;            /* (own) main loop */
-    struct pg_pool *control;          /* (own) main loop: placement, backlog */
-    struct memcache *memcache;        /* (own) store threads */
-    struct jwt_keys *keys;            /* (own) */
-    struct password_pool *passwords;  /* (own) */
-    struct limits *limits;            /* (own) */
-    struct feed_metrics *metrics;     /* (own) */
-    atomic_bool overloaded;           /* the fan-out backlog is past its bound: publishers get 503 */
-    struct worker *workers;           /* (own) */
+    struct service *service;         /* (ref) */
+    const struct feedd_options *opt; /* (ref: service) */
+    struct placement *placement;     /* (own) main loop */
+    struct health *health;           /* (own) main loop */
+    struct pg_pool *control;         /* (own) main loop: placement, backlog */
+    struct memcache *memcache;       /* (own) store threads */
+    struct jwt_keys *keys;           /* (own) */
+    struct password_pool *passwords; /* (own) */
+    struct limits *limits;           /* (own) */
+    struct feed_metrics *metrics;    /* (own) */
+    atomic_bool overloaded;          /* the fan-out backlog is past its bound: publishers get 503 */
+    struct worker *workers;          /* (own) */
     unsigned worker_count;
 };
 
 struct worker {
     struct feedd *feedd; /* (ref) */
     pthread_t thread;
-    struct loop *loop;              /* (own) */
-    struct http_server *http;       /* (own) */
-    struct pg_pool *fast;           /* (own) pipelined: point queries and writes */
-    struct pg_pool *heavy;          /* (own) one statement a connection: rebuilds, deep pages; its size bounds them */
-    struct redis_set *redis;        /* (own) cache nodes */
-    struct redis *queue_redis;      /* (own) */
-    struct queue *queue;            /* (own) producer */
-    struct cache *cache;            /* (own) */
-    struct timelines *timelines;    /* (own) */
+    struct loop *loop;               /* (own) */
+    struct http_server *http;        /* (own) */
+    struct pg_pool *fast;            /* (own) pipelined: point queries and writes */
+    struct pg_pool *heavy;           /* (own) one statement a connection: rebuilds, deep pages; its size bounds them */
+    struct redis_set *redis;         /* (own) cache nodes */
+    struct redis *queue_redis;       /* (own) */
+    struct queue *queue;             /* (own) producer */
+    struct cache *cache;             /* (own) */
+    struct timelines *timelines;     /* (own) */
     struct invalidator *invalidator; /* (own) */
-    struct publisher *publisher;    /* (own) */
-    struct rebuilds *rebuilds;      /* (own) */
+    struct publisher *publisher;     /* (own) */
+    struct rebuilds *rebuilds;       /* (own) */
 };
 
 #endif
