@@ -1,4 +1,5 @@
-/* Node health with real servers that are stopped (SIGSTOP) and go on (SIGCONT): ejected, readmitted, generations rise.
+/*
+ * Node health with real servers that are stopped (SIGSTOP) and go on (SIGCONT): ejected, readmitted, generations rise.
  */
 #include "tests/integration/database.h"
 

@@ -10,7 +10,8 @@
 #define SLACK    5
 #define TTL      1000000
 #define LATENESS 1000
-#define T0       UINT64_C(0x7ffffff0000000) /* ids differ in both halves around here: adding carries into the upper one */
+/* Ids differ in both halves around here: adding carries into the upper one. */
+#define T0 UINT64_C(0x7ffffff0000000)
 
 static struct {
     struct loop *loop;
@@ -260,7 +261,8 @@ static void trim_at_the_slack_and_not_before(void **state) {
 
 static void trim_finds_the_greatest_id_it_drops(void **state) {
     (void)state;
-    /* Each pair differs in one half only, so a comparison that mixes the halves up or rounds the whole id is found out.
+    /*
+     * Each pair differs in one half only, so a comparison that mixes the halves up or rounds the whole id is found out.
      */
     static const uint64_t GREATEST[][3] = {
         {0x0000000500000001, 0x00000005ffffffff, 0x0000000600000000 - 0x100000002},

@@ -67,7 +67,8 @@ static void nothing_is_known_across_a_rebuild_or_while_building(void **state) {
     }
 }
 
-/* Plays the writer: pushes at the head while younger than W, ordered inserts after; then no prefix may claim too much.
+/*
+ * Plays the writer: pushes at the head while younger than W, ordered inserts after; then no prefix may claim too much.
  */
 static void no_prefix_claims_more_than_it_holds(void **state) {
     (void)state;

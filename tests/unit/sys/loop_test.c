@@ -1,4 +1,5 @@
-/* The event loop: order, what callbacks may do to each other, and what may come from other threads and signal handlers.
+/*
+ * The event loop: order, what callbacks may do to each other, and what may come from other threads and signal handlers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
