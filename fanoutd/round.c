@@ -5,7 +5,7 @@
  *   slice     PostgreSQL, one statement: outbox row (author, position), is the post alive, the next followers, packed
  *   plan      under one placement view: its version is what the round is worth; without a lease it waits here
  *   deliver   each node's part (deliver.c), all at once
- *   confirm   PostgreSQL, one statement: done rows deleted, positions of the others saved, only under the planned version
+ *   confirm   PostgreSQL, one statement: done rows deleted, other positions saved, only under the planned version
  *   settle    done: acknowledged.  more followers: back to the schedule.  placement changed: again from the saved
  *             position
  *

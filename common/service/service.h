@@ -58,37 +58,17 @@ struct service_options {
     int64_t admin_port;
     int64_t drain_timeout_ms;
 };
-/* clang-format off: it would put each field of these rows on a line of its own. */
+/* Left as it is: clang-format would put each field of these rows on a line of its own. */
+/* clang-format off */
 #define SERVICE_OPTIONS(section_name)                                                                                  \
-    {section_name,                                                                                                     \
-     "log_level",                                                                                                      \
-     OPTION_STRING,                                                                                                    \
-     offsetof(struct service_options, log_level),                                                                      \
-     "info",                                                                                                           \
-     0,                                                                                                                \
-     0,                                                                                                                \
-     false,                                                                                                            \
-     true,                                                                                                             \
+    {section_name, "log_level", OPTION_STRING, offsetof(struct service_options, log_level), "info", 0, 0, false, true, \
      "Least severe level that is logged: debug, info, warn, error."},                                                  \
-        {section_name,                                                                                                 \
-         "admin_address",                                                                                              \
-         OPTION_STRING,                                                                                                \
-         offsetof(struct service_options, admin_address),                                                              \
-         "127.0.0.1",                                                                                                  \
-         0,                                                                                                            \
-         0,                                                                                                            \
-         false,                                                                                                        \
-         false,                                                                                                        \
-         "Address of the admin endpoint (/healthz, /readyz, /metrics); empty: none."},                                 \
-        {section_name, "admin_port",                                                                                   \
-         OPTION_INT,   offsetof(struct service_options, admin_port),                                                   \
-         "0",          0,                                                                                              \
-         65535,        false,                                                                                          \
-         false,        "Port of the admin endpoint; 0: any free one, written to the log."},                            \
-    {                                                                                                                  \
-        section_name, "drain_timeout", OPTION_DURATION, offsetof(struct service_options, drain_timeout_ms), "10s", 0,  \
-            600000, false, false, "How long SIGTERM waits for what is in flight."                                      \
-    }
+        {section_name, "admin_address", OPTION_STRING, offsetof(struct service_options, admin_address), "127.0.0.1",   \
+         0, 0, false, false, "Address of the admin endpoint (/healthz, /readyz, /metrics); empty: none."},             \
+        {section_name, "admin_port", OPTION_INT, offsetof(struct service_options, admin_port), "0", 0, 65535, false,   \
+         false, "Port of the admin endpoint; 0: any free one, written to the log."},                                   \
+        {section_name, "drain_timeout", OPTION_DURATION, offsetof(struct service_options, drain_timeout_ms), "10s", 0, \
+         600000, false, false, "How long SIGTERM waits for what is in flight."}
 /* clang-format on */
 
 int service_main(int argc, char **argv, const struct service_def *def);
