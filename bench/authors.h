@@ -23,7 +23,8 @@ void authors_fini(struct authors *a);
 void authors_request(struct authors *a, struct person *who, struct stream_request *to);
 /* Remembers the id of a 201; returns it, 0 when the answer is none. */
 uint64_t authors_answered(struct authors *a, const struct http_reply *reply);
-/* How many acknowledged posts the tables do not have, and how many ids were acknowledged twice. False: why was printed.
+/*
+ * How many acknowledged posts the tables do not have, and how many ids were acknowledged twice. False: why was printed.
  */
 bool authors_check(const struct authors *a, struct bench *b, uint64_t *ret_missing, uint64_t *ret_twice);
 

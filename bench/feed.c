@@ -3,10 +3,10 @@
  * trace; feeds read by active people beside it, Zipf.
  *
  *   --speed F   open loop: posts at the trace's own times divided by F, --reads-per-post reads a post, arrivals
- * scheduled in advance
+ *               scheduled in advance
  *   --rate R    open loop: R posts a second, reads as above
  *   neither     posts as fast as they are taken on --connections, reads as fast as they are answered on
- * --read-connections until the last post is
+ *               --read-connections until the last post is
  */
 #include <stdio.h>
 

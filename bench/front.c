@@ -55,8 +55,8 @@ static void print_usage(FILE *to) {
         return;
     }
     CLEANUP(buf_fini) struct buf text = BUF_INIT;
-    buf_addf(&text, "usage: fanfare-bench %s %s%s\n%s\n", current->name, current->words,
-             *current->words ? " ..." : "...", current->help);
+    buf_addf(&text, "usage: fanfare-bench %s %s%s[OPTION]...\n%s\n", current->name, current->words,
+             *current->words ? " " : "", current->help);
     args_print(current_args, current_arg_count, &text);
     fputs(text.data, to);
 }

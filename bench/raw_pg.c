@@ -5,8 +5,8 @@
  */
 #include <stdio.h>
 
-#include "bench/cpu.h"
 #include "bench/bench.h"
+#include "bench/cpu.h"
 #include "bench/report.h"
 #include "bench/texts.h"
 #include "common/base/arena.h"

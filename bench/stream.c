@@ -1,8 +1,9 @@
 /*
  * Streams of requests.
  *
- *   due or a free connection -> slot: next() -> send -> answer -> tally -> (retry: timer -> send) -> answered() -> next
- * or free
+ *   due or a free connection -> slot: next() -> send -> answer -> tally -> (retry: timer -> send) -> answered()
+ *                                       ^                                                               |
+ *                                       +---------------------------------------------------------------+-> free
  *
  * A slot is one request under way; it keeps the request, so that it can be sent again byte by byte (publishers send an
  * Idempotency-Key, which makes that safe). In a closed loop there are as many slots as connections, in an open loop as

@@ -2,8 +2,8 @@
  * visible: how long after it was sent a post shows in its author's followers' feeds.
  *
  *   post sent (scheduled in advance) -> 201 -> 20 followers, spread over the author's list, are read at once and then
- * every
- *   --poll-ms until the post's id is in the page -> lag = that answer's arrival - the time the post was scheduled for
+ *   every --poll-ms until the post's id is in the page -> lag = that answer's arrival - the time the post was scheduled
+ *   for
  *
  * A lag is therefore too long by up to one poll interval and the read itself, never too short.
  */
