@@ -61,6 +61,8 @@ int command_explain(struct ctl *c, int argc, char **argv);
 int command_rebuild(struct ctl *c, int argc, char **argv);
 int command_status(struct ctl *c, int argc, char **argv);
 int command_node_sync(struct ctl *c, int argc, char **argv);
+int command_node_add(struct ctl *c, int argc, char **argv);
+int command_node_remove(struct ctl *c, int argc, char **argv);
 int command_node_list(struct ctl *c, int argc, char **argv);
 int command_user_add(struct ctl *c, int argc, char **argv);
 int command_token(struct ctl *c, int argc, char **argv);

@@ -11,7 +11,7 @@
 
 const char *reject_text(enum reject r) {
     static const char *const texts[] = {
-        [REJECT_MALFORMED] = "not two whole numbers above 0 or 0",
+        [REJECT_MALFORMED] = "not two whole numbers",
         [REJECT_SELF] = "follows itself",
         [REJECT_DUPLICATE] = "stands in the file more than once",
         [REJECT_CAP] = "beyond the followees that one user may have",
@@ -91,7 +91,8 @@ enum err edges_read(struct edges *e, const char *path, bool mutual, reject_fn *r
     }
     int code;
     const char *why = gzerror(f, &code);
-    if (code != Z_OK && code != Z_STREAM_END) *ret_message = mem_printf("%s: %s", path, why);
+    if (code != Z_OK && code != Z_STREAM_END)
+        *ret_message = code == Z_ERRNO ? mem_strdup(why) : mem_printf("%s: %s", path, why);
     bool bad = *ret_message != NULL;
     gzclose(f);
     return bad ? ERR_IO : ERR_OK;

@@ -29,6 +29,9 @@ static const struct command commands[] = {
     {"status", "", "Shows backlog, unconfirmed invalidations, cache nodes and the feed server's health.",
      command_status},
     {"node list", "", "Shows the cache nodes of each tier with their share of the slots.", command_node_list},
+    {"node add", "TIER:NAME:KIND:ADDRESS[:WEIGHT]...",
+     "Adds nodes, or changes their weight; only the slots that move start cold.", command_node_add},
+    {"node remove", "TIER:NAME...", "Takes nodes out; only their slots start cold.", command_node_remove},
     {"node sync", "TIER:NAME:KIND:ADDRESS[:WEIGHT]...",
      "Makes these the nodes of the tiers named; every slot of these tiers starts cold.", command_node_sync},
 };
@@ -50,7 +53,7 @@ static void print_help(FILE *to) {
           to);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         fprintf(to, "  %s %s\n        %s\n", commands[i].name, commands[i].usage, commands[i].help);
-    fputs("\nexit codes: 0 done, 1 failed, 2 bad arguments, 3 verify found differences\n", to);
+    fputs("\nexit codes: 0 done, 1 failed, 2 bad arguments or options, 3 verify found differences\n", to);
 }
 
 int ctl_usage(const char *reason, ...) {
@@ -138,7 +141,10 @@ static int run_command(struct ctl *c, const char *const *sets, int argc, char **
         return ctl_usage("there is no command \"%s%s%s\"", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
     struct config_source source = {.file = c->config, .sets = sets};
     CLEANUP(mem_free_charp) char *message = NULL;
-    if (config_parse(tables, &source, &c->options, &message) != ERR_OK) return ctl_fail("%s", message);
+    if (config_parse(tables, &source, &c->options, &message) != ERR_OK) {
+        ctl_fail("%s%s", message, c->config ? "" : " (after make run or make up: . run/env)");
+        return EXIT_USAGE;
+    }
     int code = current->run(c, argc - words + 1, argv + words - 1);
     pg_sync_close(&c->db);
     jwt_keys_free(&c->keys);

@@ -1,6 +1,6 @@
 /*
- * node list, node sync, rebuild, status: the placement tables and what the daemons left to do, as the database has
- * them.
+ * node list, node add, node remove, node sync, rebuild, status: the placement tables and what the daemons left to do,
+ * as the database has them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -86,15 +86,18 @@ static bool store_node(struct ctl *c, const struct node_argument *n) {
                      &p, NULL);
 }
 
-/* Every slot of the tier gets a new generation and, until the ring is laid again, no node: nothing cached before can be
- * read. */
+/*
+ * Every slot of the tier gets a new generation and, until the ring is laid again, no node: nothing cached before can be
+ * read. At least the seconds since 2024: a database that was restored counts its generations from where the backup
+ * stood, and one that was in use after the backup must not come again.
+ */
 static bool forget_tier(struct ctl *c, enum tier t) {
     CLEANUP(mem_free_charp)
-    char *sql =
-        mem_printf("WITH s AS (UPDATE cache_slots SET generation = generation + 1, node_id = NULL WHERE tier = %d), "
-                   "n AS (UPDATE cache_nodes SET state = 'removed' WHERE tier = %d) "
-                   "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = %d",
-                   t, t, t);
+    char *sql = mem_printf("WITH s AS (UPDATE cache_slots SET node_id = NULL, generation = greatest(generation + 1, "
+                           "extract(epoch FROM clock_timestamp())::bigint - 1704067200)::integer WHERE tier = %d), "
+                           "n AS (UPDATE cache_nodes SET state = 'removed' WHERE tier = %d) "
+                           "UPDATE cache_tiers SET version = version + 1, changed_at = clock_timestamp() WHERE id = %d",
+                           t, t, t);
     return ctl_query(c, sql, NULL, NULL);
 }
 
@@ -122,6 +125,88 @@ int command_node_sync(struct ctl *c, int argc, char **argv) {
         if (!store_node(c, &nodes[i])) return EXIT_FAILED;
     for (int t = 0; t < TIER_COUNT; t++)
         if (named[t] && !rebalance(c, (enum tier)t)) return EXIT_FAILED;
+    return EXIT_DONE;
+}
+
+/* The same server under its old name keeps what it holds; another one behind that name could be asked for keys of the
+ * generations in force while daemons still send deletes to the old one. */
+static bool same_address(struct ctl *c, const struct node_argument *n) {
+    CLEANUP(arena_fini) struct arena a;
+    arena_init(&a, 0);
+    struct pg_params p;
+    pg_params_init(&p, &a);
+    pg_param_int4(&p, (int32_t)n->tier);
+    pg_param_text(&p, str_c(n->name));
+    pg_param_text(&p, str_c(n->kind));
+    pg_param_text(&p, str_c(n->address));
+    CLEANUP(pg_result_free) struct pg_result *r = NULL;
+    if (!ctl_query(c,
+                   "SELECT address FROM cache_nodes WHERE tier = $1::integer AND name = $2 AND state <> 'removed' AND "
+                   "(kind <> $3 OR address <> $4)",
+                   &p, &r))
+        return false;
+    if (!pg_rows(r)) return true;
+    struct str address = pg_text(r, 0, 0);
+    ctl_fail("%s: there is a node %s at %.*s; remove it first", tier_name(n->tier), n->name, (int)address.len,
+             address.data);
+    return false;
+}
+
+static bool rebalance_and_tell(struct ctl *c, enum tier t) {
+    CLEANUP(mem_free_charp) char *message = NULL;
+    size_t moved = 0;
+    if (placement_rebalance_sync(c->db, t, &moved, &message) != ERR_OK)
+        return ctl_fail("%s: %s", tier_name(t), message), false;
+    printf("%s: %zu of %d slots moved, in force everywhere after one lease (1 s)\n", tier_name(t), moved, RING_SLOTS);
+    return true;
+}
+
+int command_node_add(struct ctl *c, int argc, char **argv) {
+    struct node_argument nodes[SYNC_NODES_MAX];
+    bool named[TIER_COUNT] = {false};
+    if (argc < 2) return ctl_usage("name at least one node");
+    if (argc - 1 > SYNC_NODES_MAX) return ctl_usage("at most %d nodes", SYNC_NODES_MAX);
+    for (int i = 1; i < argc; i++) {
+        if (!parse_node(argv[i], &nodes[i - 1])) return EXIT_USAGE;
+        named[nodes[i - 1].tier] = true;
+    }
+    if (!ctl_database(c)) return EXIT_FAILED;
+    for (int i = 0; i < argc - 1; i++)
+        if (!same_address(c, &nodes[i])) return EXIT_FAILED;
+    for (int i = 0; i < argc - 1; i++)
+        if (!store_node(c, &nodes[i])) return EXIT_FAILED;
+    for (int t = 0; t < TIER_COUNT; t++)
+        if (named[t] && !rebalance_and_tell(c, (enum tier)t)) return EXIT_FAILED;
+    return EXIT_DONE;
+}
+
+static bool mark_removed(struct ctl *c, enum tier t, const char *name) {
+    CLEANUP(arena_fini) struct arena a;
+    arena_init(&a, 0);
+    struct pg_params p;
+    pg_params_init(&p, &a);
+    pg_param_int4(&p, (int32_t)t);
+    pg_param_text(&p, str_c(name));
+    CLEANUP(pg_result_free) struct pg_result *r = NULL;
+    if (!ctl_query(c,
+                   "UPDATE cache_nodes SET state = 'removed', why = NULL, changed_at = clock_timestamp() "
+                   "WHERE tier = $1::integer AND name = $2 AND state <> 'removed' RETURNING id",
+                   &p, &r))
+        return false;
+    if (!pg_rows(r)) ctl_fail("%s: there is no node \"%s\"", tier_name(t), name);
+    return pg_rows(r) > 0;
+}
+
+int command_node_remove(struct ctl *c, int argc, char **argv) {
+    if (argc < 2) return ctl_usage("name at least one node");
+    for (int i = 1; i < argc; i++) {
+        const char *colon = strchr(argv[i], ':');
+        enum tier t;
+        if (!colon || !colon[1] || !tier_of(argv[i], (size_t)(colon - argv[i]), &t))
+            return ctl_usage("\"%s\" is no TIER:NAME; tiers are timeline, content, users, graph, actions, counters",
+                             argv[i]);
+        if (!ctl_database(c) || !mark_removed(c, t, colon + 1) || !rebalance_and_tell(c, t)) return EXIT_FAILED;
+    }
     return EXIT_DONE;
 }
 

@@ -98,14 +98,15 @@ int command_user_add(struct ctl *c, int argc, char **argv) {
 
 int command_token(struct ctl *c, int argc, char **argv) {
     const char *user = NULL, *handle = NULL;
-    uint64_t ttl = 0;
+    uint64_t ttl = (uint64_t)c->options.token_ttl_ms / 1000;
     const struct argument table[] = {ARGUMENT_TEXT("--user", &user), ARGUMENT_TEXT("--handle", &handle),
                                      ARGUMENT_NUMBER("--ttl", &ttl, 31536000)};
     if (!arguments_parse(table, ARRAY_LEN(table), argc, argv)) return EXIT_USAGE;
     if (!user == !handle) return ctl_usage("give either --user or --handle");
     uint64_t id = 0;
     if (user && !ctl_id_argument("--user", user, &id)) return EXIT_USAGE;
-    if (ttl) c->options.token_ttl_ms = (int64_t)ttl * 1000;
+    if (!ttl) return ctl_usage("--ttl starts at 1");
+    c->options.token_ttl_ms = (int64_t)ttl * 1000;
     if (!ctl_database(c)) return EXIT_FAILED;
     CLEANUP(arena_fini) struct arena arena;
     arena_init(&arena, 0);

@@ -328,13 +328,24 @@ struct request {
     bool all, json;
 };
 
+/* NULL when there is no such user: an empty feed of nobody would compare as right. */
+static uint64_t *one_user(struct ctl *c, const char *text, size_t *ret_count) {
+    uint64_t id = 0;
+    id_parse(str_c(text), &id);
+    CLEANUP(arena_fini) struct arena a;
+    arena_init(&a, 0);
+    struct pg_params p;
+    pg_params_init(&p, &a);
+    pg_param_int8(&p, id);
+    uint64_t *ids = column(c, "SELECT id FROM users WHERE shard = shard_of($1) AND id = $1", &p, ret_count);
+    if (!ids || *ret_count) return ids;
+    ctl_fail("there is no user %s", text);
+    mem_free(ids);
+    return NULL;
+}
+
 static uint64_t *choose(struct ctl *c, const struct request *q, size_t *ret_count) {
-    if (q->user) {
-        uint64_t *ids = NEW_ARRAY(uint64_t, 1);
-        *ret_count = 1;
-        id_parse(str_c(q->user), ids);
-        return ids;
-    }
+    if (q->user) return one_user(c, q->user, ret_count);
     if (q->users) return from_file(q->users, ret_count);
     if (q->all) return column(c, "SELECT id FROM users ORDER BY id", NULL, ret_count);
     return sample(c, q->sample ? q->sample : 1000, q->seed, ret_count);
