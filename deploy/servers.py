@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -88,6 +89,7 @@ class Process:
         self.popen = None
         self.pid = None
         self.started = None
+        self.spawned = None  # called when there is a process to remember
 
     def spawn(self, argv, env=None, user=None, cwd=None):
         os.makedirs(os.path.dirname(self.log), exist_ok=True)
@@ -101,6 +103,8 @@ class Process:
                 raise Failure(f"{self.name}: cannot start {argv[0]}: {e.strerror}") from e
         self.pid = self.popen.pid
         self.started = start_time(self.pid)
+        if self.spawned:
+            self.spawned()
 
     def adopt(self, pid, started):
         self.pid, self.started = pid, started
@@ -181,7 +185,10 @@ class Postgres(Process):
         return subprocess.run(["test", "-x", path], user=self.user, check=False, cwd="/").returncode == 0
 
     def conninfo(self, database="fanfare"):
-        return f"host={self.sockets} port=5432 user={self.database_user} dbname={database}"
+        host = self.sockets.replace("\\", "\\\\").replace("'", "\\'")
+        if re.search(r"[\s'\\]", self.sockets):
+            host = f"'{host}'"
+        return f"host={host} port=5432 user={self.database_user} dbname={database}"
 
     def start(self):
         if not os.path.exists(os.path.join(self.data, "PG_VERSION")):

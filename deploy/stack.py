@@ -72,6 +72,9 @@ class Stack:
                                     self.cache_port(f"memcached-{letters[i]}", tcp_caches)) for i in range(memcached_count)]
         self.feedd = [self.daemon("feedd", i, attached) for i in range(feedd_count)]
         self.fanoutd = [self.daemon("fanoutd", i, attached) for i in range(fanoutd_count)]
+        if not attached:  # a start that is killed must leave a list of what there is to stop
+            for p in self.servers + self.daemons:
+                p.spawned = lambda: self.save_state(with_pids=True)
         self.secret = base64.urlsafe_b64decode(self.state.setdefault(
             "jwt_secret", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()))
 
@@ -195,6 +198,7 @@ def load_demo(stack):
         return
     demo = os.path.join(ROOT, "deploy", "demo")
     began = time.monotonic()
+    print("loading the demo graph; the few users who would follow more than 5,000 follow 5,000", flush=True)
     stack.ctl("import-graph", os.path.join(demo, "github-mutual.tsv.gz"), "--mutual",
               "--names", os.path.join(demo, "names.txt.gz"),
               "--rejects", os.path.join(stack.folder, "log", "import-rejects.tsv"), capture=False)
@@ -282,12 +286,15 @@ def watch(stack):
 
 def lock(folder):
     """Held while a command works on the folder: two cannot start the same data."""
-    os.makedirs(folder, exist_ok=True)
-    f = open(os.path.join(folder, "lock"), "w", encoding="utf-8")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        f = open(os.path.join(folder, "lock"), "w", encoding="utf-8")
+    except OSError as e:
+        raise Failure(f"{e.filename} cannot be written: {e.strerror}") from e
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"another command is at work on {folder} (make run in another terminal?)", file=sys.stderr)
+        print(f"another command is at work on {folder}: make run in another terminal? Ctrl-C there stops it", file=sys.stderr)
         sys.exit(2)
     os.set_inheritable(f.fileno(), False)
     return f
@@ -327,7 +334,7 @@ def command_run(folder):
 def command_up(folder):
     stack = Stack(folder, attached=False)
     if stack.running():
-        print(f"already running in {folder}: {', '.join(stack.running())}", file=sys.stderr)
+        print(f"already running in {folder}: {', '.join(stack.running())} (make down stops it)", file=sys.stderr)
         return 2
     try:
         bring_up(stack)
@@ -360,15 +367,16 @@ def main():
     parser.add_argument("--dir", default=os.path.join(ROOT, "run"))
     arguments = parser.parse_args()
     folder = os.path.abspath(arguments.dir)
-    held = lock(folder)
     commands = {"run": command_run, "up": command_up, "down": command_down, "reset": command_reset}
     try:
-        return commands[arguments.command](folder)
+        with lock(folder):
+            return commands[arguments.command](folder)
     except Failure as e:
         print(f"stack: {e}", file=sys.stderr)
         return 1
-    finally:
-        held.close()
+    except OSError as e:
+        print(f"stack: {e.filename or folder}: {e.strerror or e}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
