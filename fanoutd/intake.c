@@ -83,7 +83,7 @@ static void on_read(void *ctx, enum err err, const struct queue_item *items, siz
         read_failed(in, err);
         return;
     }
-    if (count && FAILPOINT("fanout.after_read")) return; /* as if forgotten: they are claimed or swept */
+    if (count && FAILPOINT("fanout.after_read")) count = 0; /* as if forgotten: they are claimed or swept */
     take_in(in, items, count);
     worker_turn(in->w);
     intake_wants(in);

@@ -157,7 +157,7 @@ static void what_a_dead_consumer_held_is_claimed_once(void **state) {
     read_jobs(f.one, 5, 0);
     env_run(f.loop, 60);
     assert_int_equal(claim(f.two, 10000, 10).count, 0); /* not idle for long enough */
-    struct answer some = claim(f.two, 50, 3), rest = claim(f.two, 50, 3), none = claim(f.two, 50, 3);
+    struct answer some = claim(f.two, 50, 3), rest = claim(f.two, 0, 3), none = claim(f.two, 50, 3);
     assert_int_equal(some.count, 3);
     assert_int_equal(rest.count, 2); /* goes on where it stopped */
     assert_int_equal(none.count, 0);

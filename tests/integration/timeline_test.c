@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/domain/id.h"
 #include "common/store/timeline.h"
+#include "common/store/timeline_scripts.h"
 
 #define CAP      20
 #define SLACK    5
@@ -235,6 +236,24 @@ static void a_merged_fill_beyond_the_cap_raises_the_mark(void **state) {
     assert_view(read_part(0, false), CAP + 2, 3, id(2) + 1);
 }
 
+static void a_raised_mark_carries_into_the_upper_half(void **state) {
+    (void)state;
+    struct entry e[CAP + 1];
+    for (unsigned i = 0; i < CAP; i++) e[i] = (struct entry){ID_MAX - 1 - i, 5};
+    e[CAP] = (struct entry){0x00000005ffffffff, 5};
+    assert_true(BEGIN(9));
+    push(CAP); /* dropped or not, it makes the fill merge */
+    assert_true(FILL(9, e, CAP + 1, 0));
+    assert_int_equal(read_part(0, false).view.complete_from, id(CAP) + 1);
+    DELETE();
+    unsigned char bytes[ENTRY_BYTES];
+    assert_true(BEGIN(9));
+    entry_encode(e[0], bytes);
+    command(3, (struct str[]){STR("LPUSHX"), key(), str_of((char *)bytes, sizeof(bytes))});
+    assert_true(FILL(9, e, CAP + 1, 0));
+    assert_int_equal(read_part(0, false).view.complete_from, 0x0000000600000000);
+}
+
 static void abandoned_by_its_builder_only(void **state) {
     (void)state;
     assert_true(BEGIN(9));
@@ -388,6 +407,8 @@ static void residence_is_extended_by_reads_of_complete_timelines_only(void **sta
     assert_true(BEGIN(9));
     read_part(10, true);
     read_part(10, false);
+    /* Nor when it began between the read and the refresh. */
+    command(5, (struct str[]){STR("EVAL"), str_c(TIMELINE_REFRESH_LUA), STR("1"), key(), STR("1000000")});
     assert_in_range(command(2, pttl), 1, 5000); /* a build that died must not stay */
     assert_true(FILL(9, entries_down(3, 1), 3, 0));
     assert_in_range(command(2, pttl), TTL - 10000, TTL);
@@ -439,6 +460,7 @@ int main(void) {
         TEST(an_empty_feed_is_complete),
         TEST(pushes_during_a_build_are_kept_in_order),
         TEST(a_merged_fill_beyond_the_cap_raises_the_mark),
+        TEST(a_raised_mark_carries_into_the_upper_half),
         TEST(abandoned_by_its_builder_only),
         TEST(trim_at_the_slack_and_not_before),
         TEST(trim_finds_the_greatest_id_it_drops),
