@@ -1,0 +1,105 @@
+"""
+Servers and daemons are killed, frozen, emptied and refused while clients go on publishing, reading, following and deleting. No 5xx but 503
+with Retry-After; every 201 is there once; what a 204 hid stays hidden; afterwards every feed equals the oracle and is resident again.
+"""
+
+import time
+
+import pytest
+
+from support.faults import Load, crowd
+
+
+@pytest.fixture(scope="module")
+def people(crew_world):
+    return crowd(crew_world, 40)
+
+
+def away(part, seconds):
+    def fault(world):
+        part(world).kill()
+        time.sleep(seconds)
+        world.restart(part(world))
+    return fault
+
+
+def frozen(part, seconds):
+    def fault(world):
+        with world.frozen(part(world)):
+            time.sleep(seconds)
+    return fault
+
+
+def emptied(world):
+    for server in world.stack.redis + world.stack.memcached:
+        world.flush(server)
+        time.sleep(0.5)
+
+
+def fanoutd_killed_again_and_again(world):
+    for i in range(6):
+        world.stack.fanoutd[i % 2].kill()
+        time.sleep(0.4)
+        world.restart(world.stack.fanoutd[i % 2])
+
+
+def postgres_restarted_fast(world):
+    world.stack.postgres.stop()
+    time.sleep(1)
+    world.restart(world.stack.postgres)
+
+
+def queue_redis(world):
+    return world.stack.redis[0]
+
+
+def other_redis(world):
+    return world.stack.redis[1]
+
+
+def memcached(number):
+    return lambda world: world.stack.memcached[number]
+
+
+def feedd(world):
+    return world.stack.feedd[0]
+
+
+def fanoutd(world):
+    return world.stack.fanoutd[0]
+
+
+def postgres(world):
+    return world.stack.postgres
+
+
+FAULTS = {
+    "redis killed": away(other_redis, 3),
+    "queue's redis killed, away for 5 s": away(queue_redis, 5),
+    "redis frozen for 10 s": frozen(other_redis, 10),
+    "queue's redis frozen": frozen(queue_redis, 3),
+    "memcached killed": away(memcached(0), 2),
+    "memcached frozen": frozen(memcached(1), 3),
+    "all caches emptied": emptied,
+    "fanoutd killed every 0.4 s": fanoutd_killed_again_and_again,
+    "fanoutd frozen": frozen(fanoutd, 3),
+    "feedd killed": away(feedd, 0.5),
+    "feedd frozen": frozen(feedd, 3),
+    "postgres killed": away(postgres, 0.5),
+    "postgres restarted": postgres_restarted_fast,
+}
+DISCONNECTING = {"feedd killed"}
+SANITIZED = {"redis killed", "memcached frozen", "all caches emptied", "feedd killed", "postgres killed"}
+THREADS = {"queue's redis frozen", "memcached killed"}
+
+
+def marks(name):
+    return [pytest.mark.sanitized] * (name in SANITIZED) + [pytest.mark.threads] * (name in THREADS)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in FAULTS])
+def test_clients_are_served_right_through_a_fault(crew, people, name):
+    with Load(crew, people, seed=len(name), may_disconnect=name in DISCONNECTING) as load:
+        FAULTS[name](crew)
+        time.sleep(1)
+    load.check()
