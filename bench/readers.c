@@ -6,7 +6,7 @@
 #include "bench/lines.h"
 #include "common/base/mem.h"
 
-static bool keep_active(struct people *people, const char *path) {
+static bool keep_active(struct people *people, const char *path, uint64_t most) {
     CLEANUP(mem_free_charp) char *message = NULL;
     struct activity *rows;
     size_t n, malformed;
@@ -15,7 +15,7 @@ static bool keep_active(struct people *people, const char *path) {
         return false;
     }
     bool *keep = mem_zalloc(people->count * sizeof(*keep));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && (!most || i < most); i++) {
         const struct person *a = people_find(people, rows[i].actor), *t = people_find(people, rows[i].target);
         if (a) keep[a - people->list] = true;
         if (t) keep[t - people->list] = true;
@@ -30,7 +30,7 @@ static bool keep_active(struct people *people, const char *path) {
 bool readers_init(struct readers *r, struct bench *b, const struct readers_options *options) {
     *r = (struct readers){.options = *options, .rng = {.state = options->seed}};
     if (!people_load(b, options->prefix, &r->people)) return false;
-    if (options->activity && !keep_active(&r->people, options->activity)) {
+    if (options->activity && !keep_active(&r->people, options->activity, options->activity_rows)) {
         people_fini(&r->people);
         return false;
     }

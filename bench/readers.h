@@ -11,7 +11,8 @@
 
 struct readers_options {
     const char *prefix;
-    const char *activity; /* trace whose actors and targets are the active people; NULL: everybody */
+    const char *activity;   /* trace whose actors and targets are the active people; NULL: everybody */
+    uint64_t activity_rows; /* only its first so many rows; 0: all */
     double zipf;
     uint64_t limit; /* items a page */
     uint64_t seed;
@@ -20,6 +21,7 @@ struct readers_options {
 #define READERS_ARGS(o)                                                                                                \
     {"--prefix", ARG_TEXT, &(o)->prefix, 0, 0, NULL, "of the readers' handles (bench_r)"},                             \
         {"--activity", ARG_TEXT, &(o)->activity, 0, 0, NULL, "trace: read only as the people in it"},                  \
+        {"--activity-rows", ARG_NUMBER, &(o)->activity_rows, 0, 1e9, NULL, "of it for that, from its start (0: all)"}, \
         {"--zipf", ARG_REAL, &(o)->zipf, 0, 10, NULL, "exponent of the draw (1.0)"},                                   \
         {"--limit", ARG_NUMBER, &(o)->limit, 1, 100, NULL, "items a page (20)"}, {                                     \
         "--seed", ARG_NUMBER, &(o)->seed, 0, 1e15, NULL, "of the draws (1)"                                            \
