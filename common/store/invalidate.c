@@ -2,7 +2,8 @@
  * Invalidation, see invalidate.h.
  *
  *   apply -> try: delete under the view of now
- *              confirmed                -> row queued for deletion -> ERR_OK
+ *              confirmed                -> a target's slot has just moved: wait until nobody can read it where it was
+ *                                       -> row queued for deletion -> ERR_OK
  *              a node did not confirm   -> eject it (once for all who wait for the same node) -> try again
  *              no lease, own queue full -> a little later -> try again
  *            deadline                   -> ERR_BUSY; the row stays
@@ -18,6 +19,7 @@
 
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/domain/id.h"
@@ -56,7 +58,8 @@ struct job {
     invalidated_fn *done; /* NULL once called */
     void *ctx;
     unsigned owed; /* answers of the cache and of ejections that will come */
-    struct loop_timer retry;
+    uint64_t unsettled_until_ms; /* others may read a target where it was before, by the view of the last try */
+    struct loop_timer retry;     /* the next try, or the end of that */
     struct loop_timer deadline;
     size_t count;
     struct cache_target targets[];
@@ -204,6 +207,22 @@ static void job_wait_ejection(struct job *j, uint16_t node_id) {
 
 /* ---- Deleting ---- */
 
+static void job_settled(struct loop_timer *t) {
+    job_answer(CONTAINER_OF(t, struct job, retry), ERR_OK);
+}
+
+static void job_confirmed(struct job *j) {
+    struct loop *loop = j->invalidator->loop;
+    uint64_t now = loop_now_ms(loop);
+    (void)FAILPOINT("invalidate.after_delete");
+    if (j->unsettled_until_ms <= now) {
+        job_answer(j, ERR_OK);
+        return;
+    }
+    j->retry.fire = job_settled;
+    loop_timer_start(loop, &j->retry, j->unsettled_until_ms - now);
+}
+
 static void job_deleted(void *ctx, enum err err, const uint16_t *failed, size_t failed_count) {
     struct job *j = ctx;
     j->owed--;
@@ -212,8 +231,7 @@ static void job_deleted(void *ctx, enum err err, const uint16_t *failed, size_t 
         return;
     }
     if (err == ERR_OK) {
-        (void)FAILPOINT("invalidate.after_delete");
-        job_answer(j, ERR_OK);
+        job_confirmed(j);
         return;
     }
     if (err == ERR_CANCELED) { /* the cache is gone, and so are we in a moment */
@@ -222,6 +240,15 @@ static void job_deleted(void *ctx, enum err err, const uint16_t *failed, size_t 
     }
     for (size_t n = 0; n < failed_count; n++) job_wait_ejection(j, failed[n]);
     if (failed_count == 0) loop_timer_start(j->invalidator->loop, &j->retry, RETRY_MS);
+}
+
+static uint64_t unsettled_ms(const struct placement_view *view, const struct job *j) {
+    uint64_t longest = 0;
+    for (size_t n = 0; n < j->count; n++) {
+        uint64_t ms = placement_unsettled_ms(view, j->targets[n].tier, j->targets[n].id);
+        if (ms > longest) longest = ms;
+    }
+    return longest;
 }
 
 static void job_try(struct job *j) {
@@ -233,6 +260,7 @@ static void job_try(struct job *j) {
     }
     const struct placement_view *view = placement_acquire(i->placement);
     j->owed++;
+    if (view) j->unsettled_until_ms = clock_mono_ms() + unsettled_ms(view, j);
     cache_delete(i->cache, view, j->targets, j->count, job_deleted, j);
     placement_release(view);
 }

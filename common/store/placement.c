@@ -72,6 +72,12 @@ bool placement_locate(const struct placement_view *v, enum tier t, uint64_t id, 
     return true;
 }
 
+/* A slot was first seen here not before the commit that moved it, and no lease granted before that commit is longer. */
+uint64_t placement_unsettled_ms(const struct placement_view *v, enum tier t, uint64_t id) {
+    uint64_t settled = v->tables[t]->slots[ring_slot(id)].fill_after_ms + PLACEMENT_MARGIN_MS, now = clock_mono_ms();
+    return settled > now ? settled - now : 0;
+}
+
 const struct node *placement_nodes(const struct placement_view *v, enum tier t, size_t *ret_count) {
     *ret_count = v->tables[t]->node_count;
     return v->tables[t]->nodes;

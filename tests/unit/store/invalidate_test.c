@@ -37,6 +37,14 @@ void placement_release(const struct placement_view *v) {
     (void)v;
 }
 
+static uint64_t unsettled_ms; /* of every slot */
+
+uint64_t placement_unsettled_ms(const struct placement_view *v, enum tier t, uint64_t id) {
+    assert_non_null(v);
+    (void)id;
+    return t == TIER_TIMELINE ? unsettled_ms : 0;
+}
+
 static uint16_t broken_node; /* fails deletes until it is ejected */
 
 static void ejection_run(struct loop_task *t) {
@@ -167,6 +175,7 @@ static int setup(void **state) {
     ejection_err = pg_err = ERR_OK;
     hold_ejection = false;
     broken_node = 0;
+    unsettled_ms = 0;
     loop = loop_new();
     metrics = metrics_new();
     invalidator = invalidator_new(loop, NULL, NULL, NULL, metrics, 200);
@@ -300,6 +309,27 @@ static void no_lease_waits_for_one(void **state) {
     assert_int_equal(ejections, 0);
 }
 
+/* Others may still read a target where it was before: the call must not return before that is over. */
+static void a_slot_that_has_just_moved_is_waited_for(void **state) {
+    (void)state;
+    struct answer a = {0};
+    unsettled_ms = 60;
+    uint64_t start = clock_mono_ms();
+    invalidate_apply(invalidator, 1, targets, 4, answered, &a);
+    run(30);
+    assert_int_equal(deletes, 1); /* at once */
+    assert_int_equal(a.done, 0);
+    while (!a.done) run(5);
+    assert_int_equal(a.err, ERR_OK);
+    assert_in_range(clock_mono_ms() - start, 60, 150);
+    assert_int_equal(deletes, 1);
+    unsettled_ms = 1000; /* beyond the deadline */
+    struct answer late = {0};
+    invalidate_apply(invalidator, 2, targets, 4, answered, &late);
+    while (!late.done) run(5);
+    assert_int_equal(late.err, ERR_BUSY);
+}
+
 static void a_tier_of_another_version_is_passed_over(void **state) {
     (void)state;
     struct answer a = {0};
@@ -379,6 +409,7 @@ int main(void) {
         TEST(what_cannot_be_confirmed_in_time_is_busy_and_keeps_its_row),
         TEST(an_ejection_that_fails_is_tried_again),
         TEST(no_lease_waits_for_one),
+        TEST(a_slot_that_has_just_moved_is_waited_for),
         TEST(a_tier_of_another_version_is_passed_over),
         TEST(a_sweep_applies_and_deletes),
         TEST(a_sweep_keeps_what_was_not_confirmed),
