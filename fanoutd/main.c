@@ -7,32 +7,10 @@
  * It keeps no state: killed at any instruction, the outbox row is still there and the queue entry is claimed by another
  * or added again.
  */
-#include <string.h>
 
 #include "common/base/mem.h"
 #include "fanoutd/keeper.h"
 #include "fanoutd/worker.h"
-
-/*
- * Every statement of a worker is made of lookups by primary key. Plans are made once and kept while tables grow from
- * empty, and tables as short-lived as the outbox have statistics that are never right: so the planner gets no choice.
- * (No JIT: disabled plan nodes count as very dear.)
- */
-#define SETTINGS_PLAIN                                                                                                 \
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off "     \
-    "-c enable_mergejoin=off -c jit=off"
-#define SETTINGS_URI                                                                                                   \
-    "-c%20plan_cache_mode%3Dforce_generic_plan%20-c%20enable_seqscan%3Doff%20-c%20enable_bitmapscan%3Doff%20"          \
-    "-c%20enable_hashjoin%3Doff%20-c%20enable_mergejoin%3Doff%20-c%20jit%3Doff"
-
-/* An operator who gives options of his own has the last word. */
-static char *conninfo_with_settings(const char *conninfo) {
-    if (strstr(conninfo, "options=")) return mem_strdup(conninfo);
-    if (strncmp(conninfo, "postgres://", 11) == 0 || strncmp(conninfo, "postgresql://", 13) == 0) {
-        return mem_printf("%s%coptions=%s", conninfo, strchr(conninfo, '?') ? '&' : '?', SETTINGS_URI);
-    }
-    return mem_printf("%s options='%s'", conninfo, SETTINGS_PLAIN);
-}
 
 static enum err fanoutd_start(struct service *s, char **ret_message) {
     (void)ret_message;
@@ -40,12 +18,11 @@ static enum err fanoutd_start(struct service *s, char **ret_message) {
     s->state = d;
     d->service = s;
     d->opt = s->options;
-    d->conninfo = conninfo_with_settings(d->opt->conninfo);
     fanout_metrics_init(&d->metrics, s->metrics);
     d->control = pg_pool_new(s->loop, &(struct pg_pool_options){
                                           .conninfo = d->opt->conninfo,
-                                          .connections = 2,
-                                          .depth = 4,
+                                          .connections = 3, /* one statement each: polls wait for nothing */
+                                          .depth = 1,
                                           .max_waiting = 64,
                                           .timeout_ms = (uint64_t)d->opt->database_timeout_ms,
                                           .application_name = "fanoutd-control",
@@ -100,7 +77,6 @@ static void fanoutd_stop(struct service *s) {
         worker_fini(&d->workers[i]); /* placement may still have posted to their loops */
     pg_pool_free(&d->control);
     mem_free(d->workers);
-    mem_free(d->conninfo);
     mem_free(d);
     s->state = NULL;
 }

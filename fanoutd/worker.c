@@ -66,12 +66,13 @@ static void *worker_run(void *arg) {
 static void make_stores(struct worker *w) {
     const struct fanoutd_options *o = w->fanoutd->opt;
     w->pool = pg_pool_new(w->loop, &(struct pg_pool_options){
-                                       .conninfo = w->fanoutd->conninfo,
+                                       .conninfo = o->conninfo,
                                        .connections = (unsigned)o->connections,
                                        .depth = 1, /* each statement is heavy; two connections work side by side */
                                        .max_waiting = (unsigned)o->rounds * 2 + 4,
                                        .timeout_ms = (uint64_t)o->database_timeout_ms,
                                        .application_name = "fanoutd",
+                                       .lookups_only = true,
                                    });
     w->redis = redis_set_new(w->loop, (uint64_t)o->cache_timeout_ms, NODE_PENDING);
     w->timelines = timelines_new(&(struct timelines_options){

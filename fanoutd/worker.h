@@ -28,7 +28,6 @@ struct round;   /* round.h */
 struct fanoutd {
     struct service *service;           /* (ref) */
     const struct fanoutd_options *opt; /* (ref: service) */
-    char *conninfo;                    /* (own) with the planner settings of our statements */
     struct pg_pool *control;           /* (own) main loop: placement */
     struct placement *placement;       /* (own) main loop; views from any thread */
     struct health *health;             /* (own) main loop; reports from any thread */

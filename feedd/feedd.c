@@ -70,8 +70,8 @@ static void start_shared(struct state *s, struct service *service) {
     const struct feedd_options *opt = f->opt;
     f->control = pg_pool_new(service->loop, &(struct pg_pool_options){
                                                 .conninfo = opt->conninfo,
-                                                .connections = 2,
-                                                .depth = 8,
+                                                .connections = 3, /* one statement each: polls wait for nothing */
+                                                .depth = 1,
                                                 .max_waiting = 64,
                                                 .timeout_ms = (uint64_t)opt->database_timeout_ms,
                                                 .application_name = "feedd control",

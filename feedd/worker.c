@@ -54,6 +54,7 @@ static struct pg_pool *make_pool(struct worker *w, const char *name, int64_t con
                                     .max_waiting = max_waiting,
                                     .timeout_ms = (uint64_t)opt->database_timeout_ms,
                                     .application_name = name,
+                                    .lookups_only = true,
                                 });
 }
 

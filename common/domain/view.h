@@ -3,7 +3,7 @@
  *
  * Posts are pushed at the head as jobs are delivered, so list order is almost, not exactly, id order. fanoutd keeps
  * this invariant ("allowed lateness", W): an id is pushed at the head only while it is younger than W; an older one is
- * put in by a script that leaves the whole list in order. So every entry at a position after p has
+ * put in by a script that puts it before the first entry with a smaller id. So every entry at a position after p has
  *
  *     id <= id(p) + W
  *

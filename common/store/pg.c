@@ -206,8 +206,11 @@ static void set_parameters(struct pg_pool *p, const struct pg_pool_options *o) {
     p->keywords[count] = mem_strdup("client_encoding");
     p->values[count++] = mem_strdup("UTF8");
     p->keywords[count] = mem_strdup("options");
-    p->values[count++] = mem_printf("-c jit=off -c plan_cache_mode=force_generic_plan -c statement_timeout=%llu %s",
-                                    (unsigned long long)(p->timeout_ms + p->timeout_ms / 10 + 100), theirs);
+    const char *planner = o->lookups_only ? "-c enable_seqscan=off -c enable_bitmapscan=off -c enable_hashjoin=off -c "
+                                            "enable_mergejoin=off "
+                                          : "";
+    p->values[count++] = mem_printf("-c jit=off -c plan_cache_mode=force_generic_plan %s-c statement_timeout=%llu %s",
+                                    planner, (unsigned long long)(p->timeout_ms + p->timeout_ms / 10 + 100), theirs);
     PQconninfoFree(options);
 }
 

@@ -72,6 +72,11 @@ struct pg_pool_options {
     unsigned max_waiting;
     uint64_t timeout_ms; /* from call to result; a statement that runs for so long kills its connection */
     const char *application_name;
+    /*
+     * Every statement is made of look-ups by index. Generic plans are made once and kept while tables grow from empty, and short-lived tables
+     * never have statistics that are right: so the planner gets no choice of scans and joins.
+     */
+    bool lookups_only;
 };
 struct pg_pool;
 struct pg_pool *pg_pool_new(struct loop *loop, const struct pg_pool_options *options); /* connects in the background */
