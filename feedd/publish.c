@@ -81,10 +81,10 @@ static struct str keep(struct batch *b, struct str s) {
 }
 
 static enum publish_status status_of(struct str word) {
-    static const char *const WORDS[] = {"created", "replayed", "key_reused", "unknown_author"};
+    static const char *const WORDS[] = {"created", "replayed", "key_reused", "unknown_author", "unknown_post"};
     for (size_t i = 0; i < ARRAY_LEN(WORDS); i++)
         if (str_eq_c(word, WORDS[i])) return (enum publish_status)i;
-    return PUBLISH_UNKNOWN_POST;
+    return PUBLISH_CONFLICT;
 }
 
 static uint64_t int8_or_0(const struct pg_result *r, int row, int column) {

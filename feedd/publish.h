@@ -25,7 +25,8 @@ enum publish_status {
     PUBLISH_REPLAYED,
     PUBLISH_KEY_REUSED,
     PUBLISH_UNKNOWN_AUTHOR,
-    PUBLISH_UNKNOWN_POST
+    PUBLISH_UNKNOWN_POST,
+    PUBLISH_CONFLICT /* its key was in use, and gone when it was looked up: nothing happened */
 };
 struct publish_result {
     enum publish_status status;

@@ -75,6 +75,9 @@ static void published(void *ctx, enum err err, const struct publish_result *resu
     case PUBLISH_UNKNOWN_POST:
         request_problem(r, PROBLEM_UNKNOWN_POST, "The post of \"in_reply_to\" does not exist.");
         break;
+    case PUBLISH_CONFLICT:
+        request_fail(r, ERR_BUSY, "this Idempotency-Key");
+        break;
     }
 }
 

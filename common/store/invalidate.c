@@ -57,7 +57,7 @@ struct job {
     uint64_t row;         /* 0: whoever asked deletes it */
     invalidated_fn *done; /* NULL once called */
     void *ctx;
-    unsigned owed; /* answers of the cache and of ejections that will come */
+    unsigned owed;               /* answers of the cache and of ejections that will come */
     uint64_t unsettled_until_ms; /* others may read a target where it was before, by the view of the last try */
     struct loop_timer retry;     /* the next try, or the end of that */
     struct loop_timer deadline;
