@@ -10,7 +10,8 @@ from support.client import Client
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Cheap passwords, no rate limits; what a test is about it sets itself.
-TEST_OPTIONS = {"feedd.argon2_ops": "1", "feedd.argon2_memory": "1M", "feedd.posts_per_s": "0", "feedd.reads_per_s": "0"}
+TEST_OPTIONS = {"feedd.argon2_ops": "1", "feedd.argon2_memory": "1M", "feedd.posts_per_s": "0", "feedd.reads_per_s": "0",
+                "feedd.sign_ins_per_s": "0"}
 SANITIZER_REPORTS = ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "LeakSanitizer")
 
 

@@ -1,0 +1,107 @@
+"""Ten thousand requests that no client would send. The daemon answers or closes, and goes on."""
+
+import json
+import os
+import random
+import socket
+
+import pytest
+
+from support.raw import Connection, request
+
+COUNT = 10000
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get", ""]
+WORDS = ["v1", "me", "feed", "users", "posts", "following", "followers", "blocks", "mutes", "like", "sessions", "healthz", "metrics", "..", "%00", "%", "%zz", "1",
+         "9223372036854775807", "99999999999999999999", "-1", "{id}", "", "\u00e9", "a" * 300]
+QUERIES = ["limit=5", "limit=-1", "limit=%31", "cursor=ZjE", "cursor=%00", "cursor=" + "A" * 60, "limit=5&limit=6", "&&&", "=", "limit", "x=y", "limit=5;cursor=x", "%=%"]
+TEXTS = ["", "a", "x" * 5001, "\u0000", "\ud83d\ude00", "\"", "\\", "\u202e", "\n"]
+VALUES = [None, True, 0, -1, 1e308, 10**30, [], {}, [[[[]]]], {"a": {"b": []}}, "", "text"]
+
+
+def body(rng, posts):
+    kind = rng.random()
+    if kind < 0.2:
+        return rng.randbytes(rng.randrange(200))
+    members = {name: rng.choice(TEXTS + VALUES + posts) for name in rng.sample(["text", "in_reply_to", "handle", "name", "password", "picture", "x"], rng.randrange(5))}
+    made = json.dumps(rng.choice([members, members, members, [members], rng.choice(VALUES)])).encode()
+    return made[:rng.randrange(len(made) + 1)] if kind < 0.3 else made
+
+
+def one(rng, users, posts):
+    path = "/" + "/".join(rng.choice(WORDS + posts) for _ in range(rng.randrange(6)))
+    if rng.random() < 0.6:
+        path = rng.choice(["/v1/me/feed", "/v1/me", "/v1/users", "/v1/sessions", "/v1/me/blocks", f"/v1/posts/{rng.choice(posts)}",
+                           f"/v1/users/{rng.choice(users).user_id}/feed", f"/v1/me/following/{rng.choice(users).user_id}",
+                           f"/v1/me/mutes/{rng.choice(users).user_id}", f"/v1/posts/{rng.choice(posts)}/like"])
+    if rng.random() < 0.3:
+        path += "?" + "&".join(rng.choice(QUERIES) for _ in range(rng.randrange(1, 4)))
+    headers = []
+    if rng.random() < 0.3:
+        headers.append(rng.choice(["Idempotency-Key: k", "Idempotency-Key: " + "k" * 300, "Content-Type: text/html", "Expect: 100-continue", "Connection: close",
+                                   "traceparent: 00-x", "Transfer-Encoding: gzip", "Range: bytes=0-1", "Upgrade: websocket", "Cookie: " + "c" * 2000, "X: \x01"]))
+    token = rng.choice(users).token if rng.random() < 0.8 else None
+    content = body(rng, posts) if rng.random() < 0.5 else b""
+    return request(rng.choice(METHODS), path, token, content, headers)
+
+
+def mutated(rng, data):
+    data = bytearray(data)
+    for _ in range(rng.randrange(1, 5)):
+        at = rng.randrange(len(data))
+        what = rng.random()
+        if what < 0.5:
+            data[at] = rng.randrange(256)
+        elif what < 0.75:
+            del data[at:at + rng.randrange(1, 20)]
+        else:
+            data[at:at] = rng.randbytes(rng.randrange(1, 20))
+        if not data:
+            return b"\0"
+    return bytes(data)
+
+
+def exchange(port, data):
+    """Sends, ends its side, reads what comes; returns the status or None."""
+    try:
+        with Connection(port, timeout=15) as c:
+            c.send(data)
+            c.socket.shutdown(socket.SHUT_WR)
+            while c.more() and len(c.rest) < 1 << 20:
+                pass
+            return int(c.rest[9:12]) if c.rest.startswith(b"HTTP/1.") else None
+    except (ConnectionResetError, BrokenPipeError):
+        return None
+    except OSError as e:
+        assert not isinstance(e, TimeoutError), f"no answer within 15 s to {data[:300]!r}"
+        return None
+
+
+def run(world, count, seed):
+    rng = random.Random(seed)
+    users = world.users(4)
+    posts = [users[i % 4].publish(f"post {i}")["id"] for i in range(8)]
+    feedd = world.stack.feedd[0]
+    pid, statuses = feedd.pid, {}
+    for i in range(count):
+        data = one(rng, users, posts)
+        if rng.random() < 0.4:
+            data = mutated(rng, data)
+        status = exchange(feedd.port, data)
+        statuses[status] = statuses.get(status, 0) + 1
+        assert status is None or status < 500 or status in (501, 503, 505), f"request {i} of seed {seed} was answered {status}: {data[:400]!r}"
+    assert feedd.alive() and feedd.pid == pid, "feedd died"
+    assert users[0].publish("still here")["text"] == "still here"
+    assert len(statuses) > 6 and statuses.get(200, 0) > count / 100, f"the requests are too much alike to prove anything: {statuses}"
+    world.drained()
+    for user in users:
+        assert [i["id"] for i in user.pages(limit=200)] == world.oracle(user)
+
+
+def test_ten_thousand_strange_requests(world):
+    run(world, COUNT, int(os.environ.get("FANFARE_FUZZ_SEED", "1")))
+
+
+@pytest.mark.fast
+@pytest.mark.sanitized
+def test_a_thousand_strange_requests(world):
+    run(world, 1000, 2)
