@@ -57,7 +57,7 @@ static void author_feed_done(void *ctx, enum err err, const struct feed_page *pa
     if (err == ERR_OK && page->count)
         respond_page(r, CURSOR_POSTS, page);
     else if (err == ERR_OK || err == ERR_NOT_FOUND) /* nobody, or nothing to see */
-        hydrate_user(r->worker, request_view(r), r->id, &r->arena, author_known, r);
+        hydrate_user(r->worker, request_view_of_id(r), r->id, &r->arena, author_known, r);
     else
         request_fail(r, err, "reading the posts");
 }

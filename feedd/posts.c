@@ -54,7 +54,7 @@ static void post_read(void *ctx, enum err err, const struct hydrated *posts) {
 }
 
 void post_get(struct request *r) {
-    hydrate_posts(r->worker, request_view(r), &r->id, NULL, 1, &r->arena, post_read, r);
+    hydrate_posts(r->worker, request_view_of_id(r), &r->id, NULL, 1, &r->arena, post_read, r);
 }
 
 static void change(struct request *r, const struct pg_statement *statement, write_done_fn *done) {

@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/domain/cursor.h"
+#include "common/domain/id.h"
 #include "common/sys/log.h"
 #include "feedd/feed.h"
 #include "feedd/front.h"
@@ -170,6 +171,14 @@ const struct placement_view *request_view(struct request *r) {
     if (!r->view_taken) r->view = placement_acquire(r->worker->feedd->placement);
     r->view_taken = true;
     return r->view;
+}
+
+const struct placement_view *request_view_of_id(struct request *r) {
+    struct feedd *feedd = r->worker->feedd;
+    uint64_t error, now = placement_db_now_ms(feedd->placement, &error);
+    uint64_t commits_within = 2 * (uint64_t)feedd->opt->database_timeout_ms; /* the server ends a statement before */
+    if (error > now || id_unix_ms(r->id) + commits_within > now - error) return NULL;
+    return request_view(r);
 }
 
 void page_begin(struct buf *to) {
