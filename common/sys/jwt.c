@@ -49,8 +49,14 @@ struct jwt_keys {
     struct key keys[KEYS_MAX];
 };
 
-/* Strict; false also when the decoded bytes do not fit. */
+/*
+ * Strict; false also when the decoded bytes do not fit. The library takes some bytes above 127 for letters (a char that
+ * is negative), so they are refused here: one text for one token.
+ */
 static bool base64url_decode(struct str text, unsigned char *to, size_t max, size_t *ret_len) {
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.data[i] > 127) return false;
+    }
     return text.len > 0 && sodium_base642bin(to, max, text.data, text.len, NULL, ret_len, NULL,
                                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0;
 }
@@ -240,7 +246,7 @@ static enum err check_claims(const struct jwt_keys *k, const struct json *claims
     *why = "the token is from another issuer";
     if (k->issuer && !is_text(json_member(claims, "iss"), k->issuer)) return ERR_FORBIDDEN;
     *why = "the token names no user (sub, a decimal id)";
-    if (!sub || !str_u64(json_string(sub), &user_id) || user_id == 0) return ERR_FORBIDDEN;
+    if (!sub || !str_u64(json_string(sub), &user_id) || user_id == 0 || user_id > INT64_MAX) return ERR_FORBIDDEN;
     *why = "the token is not valid yet";
     if (nbf && (!numeric_date(nbf, &from_s) || now_s < from_s)) return ERR_FORBIDDEN;
     *why = "the token has expired";
