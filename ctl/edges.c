@@ -131,7 +131,7 @@ static uint64_t index_of(const struct edges *e, uint64_t number) {
 }
 
 void edges_index(struct edges *e, unsigned cap_followees, reject_fn *reject, void *ctx) {
-    qsort(e->rows, e->count, sizeof *e->rows, by_follower);
+    if (e->count) qsort(e->rows, e->count, sizeof *e->rows, by_follower);
     collect_people(e);
     size_t kept = 0;
     unsigned of_this = 0;
