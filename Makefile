@@ -4,6 +4,7 @@
 #   make SAN=address  the same with a sanitizer (address, undefined, thread; address,undefined together), into build/<variant>/bin
 #   make FAILPOINTS=1 the same with failpoints, for tests, into build/<variant>/bin
 #   make unit         unit tests;  make check: the fast subset;  make test: everything;  make lint: the static part;  make bench
+#   make fuzz         every parser of outside bytes against mutated input, for long (FUZZ_LENGTH each, FUZZ_SEED)
 #
 # Each floor of common/ is a static archive; a unit test of a floor links that floor and those below it, nothing else.
 
@@ -113,6 +114,25 @@ $(BUILD)/tests/integration/%: $(BUILD)/tests/integration/%.o $(ALL_LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 tests: $(INTEGRATION_TESTS)
+
+# Fuzz targets link all of common and the parsers of the programs; driver.c feeds them the same inputs on every machine.
+FUZZ_TESTS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SOURCES))
+FUZZ_COMMON := $(call object_of,tests/fuzz/driver.c feedd/body.c ctl/edges.c)
+FUZZ_LENGTH ?= 60s
+FUZZ_SEED ?= $(shell date +%s)
+$(BUILD)/tests/fuzz/%_fuzz: $(BUILD)/tests/fuzz/%_fuzz.o $(FUZZ_COMMON) $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+tests: $(FUZZ_TESTS)
+
+# A long run, under the sanitizers unless SAN says otherwise. The seed is printed; FUZZ_SEED repeats a run.
+ifeq ($(SAN),)
+fuzz:
+	@$(MAKE) --no-print-directory -s fuzz SAN=address,undefined FAILPOINTS=1
+else
+fuzz: $(FUZZ_TESTS)
+	@for t in $(FUZZ_TESTS); do echo "== $$t $(FUZZ_LENGTH) $(FUZZ_SEED)"; $$t $(FUZZ_LENGTH) $(FUZZ_SEED) || exit 1; done
+endif
 
 unit: $(UNIT_TESTS)
 	@for t in $(UNIT_TESTS); do echo "== $$t"; $$t || exit 1; done

@@ -1,11 +1,17 @@
 /*
- * Deterministic driver of one fuzz target: ITERATIONS [SEED] [FILE...]. Each round takes a seed input (the target's own
+ * Deterministic driver of one fuzz target: ITERATIONS [SEED] [FILE...], or SECONDS with an s behind it ("5s"). Each round takes a seed input (the target's own
  * and the files), mutates it and hands it over in an allocation of exactly its size, so that AddressSanitizer sees the
  * first byte read beyond it. The same numbers give the same inputs on every machine; there is no coverage feedback.
+ *
+ * The input that ended the process is printed in hexadecimal; a file of its bytes (xxd -r -p) is a seed for a target's
+ * own case.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "tests/fuzz/fuzz.h"
@@ -17,6 +23,36 @@ struct seeds {
     struct buf inputs[SEEDS_MAX];
     size_t count;
 };
+
+/* The input under test, for the last words. */
+static const uint8_t *current;
+static size_t current_size;
+
+/* Signal-safe. */
+static void print_current(void) {
+    static const char digits[] = "0123456789abcdef";
+    static char text[2 * INPUT_MAX + 1];
+    size_t n = 0;
+    for (size_t i = 0; i < current_size && n + 2 < sizeof(text); i++) {
+        text[n++] = digits[current[i] >> 4];
+        text[n++] = digits[current[i] & 15];
+    }
+    text[n++] = '\n';
+    if (write(STDERR_FILENO, "input: ", 7) < 0 || write(STDERR_FILENO, text, n) < 0) return;
+}
+
+static void on_abort(int signal_number) {
+    (void)signal_number;
+    print_current();
+}
+
+/* Of the sanitizers' runtime, when there is one. */
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+static void print_input_at_death(void) {
+    signal(SIGABRT, on_abort);
+    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(print_current);
+}
 
 static bool seeds_add_file(struct seeds *s, const char *path) {
     FILE *f = fopen(path, "rb");
@@ -77,14 +113,29 @@ static void run_one(struct rng *r, const struct seeds *s, struct buf *scratch) {
     uint8_t *exact = malloc(scratch->len ? scratch->len : 1);
     if (!exact) abort();
     if (scratch->len) memcpy(exact, scratch->data, scratch->len);
+    current = exact;
+    current_size = scratch->len;
     LLVMFuzzerTestOneInput(exact, scratch->len);
+    current_size = 0;
     free(exact);
 }
 
+/* "N" inputs, or "Ns": as many as N seconds take. */
+static bool parse_length(const char *text, uint64_t *ret_iterations, uint64_t *ret_until_ms) {
+    struct str s = str_c(text);
+    uint64_t n;
+    bool timed = s.len > 1 && s.data[s.len - 1] == 's';
+    if (timed) s.len--;
+    if (!str_u64(s, &n) || (timed && n > 86400)) return false;
+    *ret_iterations = timed ? UINT64_MAX : n;
+    *ret_until_ms = timed ? clock_mono_ms() + n * 1000 : UINT64_MAX;
+    return true;
+}
+
 int main(int argc, char **argv) {
-    uint64_t iterations = 0, seed = 1;
-    if (argc < 2 || !str_u64(str_c(argv[1]), &iterations) || (argc > 2 && !str_u64(str_c(argv[2]), &seed))) {
-        fprintf(stderr, "usage: %s ITERATIONS [SEED] [FILE...]\n", argv[0]);
+    uint64_t iterations = 0, until_ms = 0, seed = 1, done = 0;
+    if (argc < 2 || !parse_length(argv[1], &iterations, &until_ms) || (argc > 2 && !str_u64(str_c(argv[2]), &seed))) {
+        fprintf(stderr, "usage: %s ITERATIONS|SECONDSs [SEED] [FILE...]\n", argv[0]);
         return 2;
     }
     static struct seeds seeds;
@@ -94,10 +145,11 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s: cannot read it\n", argv[i]);
         return 2;
     }
+    print_input_at_death();
     struct rng rng = {seed};
     CLEANUP(buf_fini) struct buf scratch = BUF_INIT;
-    for (uint64_t i = 0; i < iterations; i++) run_one(&rng, &seeds, &scratch);
+    for (; done < iterations && clock_mono_ms() < until_ms; done++) run_one(&rng, &seeds, &scratch);
     for (size_t i = 0; i < SEEDS_MAX; i++) buf_fini(&seeds.inputs[i]);
-    printf("%llu inputs, seed %llu: ok\n", (unsigned long long)iterations, (unsigned long long)seed);
+    printf("%llu inputs, seed %llu: ok\n", (unsigned long long)done, (unsigned long long)seed);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/base/buf.h"
@@ -16,7 +17,10 @@
 /* Ends the process when a property does not hold, in every build. */
 #define FUZZ_CHECK(condition)                                                                                          \
     do {                                                                                                               \
-        if (!(condition)) abort();                                                                                     \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);                             \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
