@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from support.faults import FaultWorld, Load, crowd, failpoints_of  # noqa: E402
 
-WORLD = {"feedd_count": 2, "fanoutd_count": 2, "options": {"feedd.threads": "2", "timeline.cap": "60", "timeline.slack": "20"}}
+WORLD = {"feedd_count": 2, "fanoutd_count": 2, "options": {"feedd.threads": "2", "timeline.cap": 60, "timeline.slack": 20}}
 STOPPING = ("feedd.publish.after_commit", "feedd.write.after_commit", "invalidate.before_delete", "fanout.after_push", "fanout.after_confirm",
             "fanout.before_ack", "sweep.after_add", "rebuild.after_query", "cache.before_swap")
 
@@ -83,7 +83,7 @@ def rampage(world, seed, seconds, say=print):
     with Load(world, people, seed=seed, may_disconnect=True) as load:
         Chaos(world, seed, say).run(seconds)
     say(f"{len(load.posts)} posts, answers {load.statuses}, slowest {load.slowest[0]:.2f} s ({load.slowest[1]})")
-    load.check()
+    load.check(depth=WORLD["options"]["timeline.cap"] // 2)
 
 
 def main():
