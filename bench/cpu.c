@@ -41,18 +41,28 @@ bool cpu_pid_argument(void *to, const char *value, struct buf *ret_why) {
     return false;
 }
 
+/* The n-th word (from 1) of a line of words as a number. */
+static bool word_number(const char *line, unsigned n, int64_t *ret) {
+    for (;; n--) {
+        line += strspn(line, " ");
+        size_t len = strcspn(line, " \n");
+        if (n == 1 || len == 0) return str_i64(str_of(line, len), ret);
+        line += len;
+    }
+}
+
+/* proc(5): "pid (name) state ppid ...". The name may hold blanks and brackets, so fields count from the last ')'. */
 bool cpu_parse_stat(const char *line, struct cpu_stat *ret) {
-    struct cpu_stat s;
+    enum { PARENT = 2, UTIME = 12, STIME, CUTIME, CSTIME };
     const char *rest = strrchr(line, ')');
-    unsigned long long utime, stime;
-    long long cutime, cstime;
-    if (!rest || sscanf(line, "%d", &s.pid) != 1) return false;
-    int n = sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %lld %lld", &s.parent, &utime,
-                   &stime, &cutime, &cstime);
-    if (n != 5) return false;
-    s.own = utime + stime;
-    s.reaped = (uint64_t)(cutime + cstime);
-    *ret = s;
+    int64_t pid, parent, utime, stime, cutime, cstime;
+    if (!rest++ || !word_number(line, 1, &pid) || !word_number(rest, PARENT, &parent)) return false;
+    if (!word_number(rest, UTIME, &utime) || !word_number(rest, STIME, &stime)) return false;
+    if (!word_number(rest, CUTIME, &cutime) || !word_number(rest, CSTIME, &cstime)) return false;
+    *ret = (struct cpu_stat){.pid = (int)pid,
+                             .parent = (int)parent,
+                             .own = (uint64_t)(utime + stime),
+                             .reaped = (uint64_t)(cutime + cstime)};
     return true;
 }
 

@@ -101,8 +101,10 @@ static bool start_child(uint64_t size, uint64_t threads, pid_t *ret_pid, uint16_
     }
     close(ends[1]);
     FILE *f = fdopen(ends[0], "r");
-    unsigned port = 0;
-    bool good = pid > 0 && f && fscanf(f, "%u", &port) == 1;
+    char line[16] = "";
+    uint64_t port = 0;
+    bool good = pid > 0 && f && fgets(line, sizeof(line), f) && str_u64(str_of(line, strcspn(line, "\n")), &port) &&
+                port <= UINT16_MAX;
     if (f) fclose(f);
     if (!good) bench_fail("the empty server did not start");
     *ret_pid = pid;

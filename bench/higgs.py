@@ -4,87 +4,67 @@
   -> posts of the trace as fast as taken while active users read -> drain -> verify all (warm) -> rebuild --all -> verify all (cold)
   -> the same posts again with faults -> drain -> verify all
 
-Faults, in a cycle until the last post is taken: kill -9 of fanoutd every few seconds, FLUSHALL of a Redis, one memcached killed,
-the other stopped for 10 s, feedd restarted.
+Faults, until the last post is fanned out: kill -9 of fanoutd every few seconds; beside that, in turn, FLUSHALL of each Redis, one
+memcached killed, the other stopped for 10 s, feedd restarted.
 """
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
 from servers import Failure
 
 ALLOWED = ("200", "201", "429", "503")
-WHOLE_TRACE_FROM = 50000  # posts
-KILL_EVERY = 4  # seconds between two kills of fanoutd
+WHOLE_TRACE_FROM = 50000  # posts; fewer are a short try
+TRY_SECONDS = 25
+KILL_EVERY = 3  # seconds between two kills of fanoutd
+TURN = 18  # seconds of the timetable of faults
 
 
-class Faults(threading.Thread):
-    """Does harm until told to end; leaves everything running. What it did and what failed to come back is in `log`."""
+class Faults:
+    """Does harm by a timetable until `over` is set and the whole turn is done; then everything runs. On the main thread: a child that
+    another thread starts would end with that thread (see die_with_parent)."""
 
     def __init__(self, stack):
-        super().__init__(daemon=True)
         self.stack = stack
-        self.ending = threading.Event()
         self.began = time.monotonic()
         self.log = []
-        self.problem = None
 
     def note(self, what):
         self.log.append(f"{time.monotonic() - self.began:.1f} s: {what}")
 
-    def pause(self, seconds):
-        return self.ending.wait(seconds)
-
-    def kill_fanoutd(self):
-        for d in self.stack.fanoutd:
-            d.kill()
+    def restart(self, daemons, end):
+        for d in daemons:
+            end(d)
             d.start()
-        self.note("fanoutd killed and started")
 
-    def flush_redis(self):
-        node = self.stack.redis[len(self.log) % len(self.stack.redis)]
-        node.command(b"FLUSHALL\r\n")
-        self.note(f"FLUSHALL of {node.name}")
+    def timetable(self):
+        """One turn: (second, what, action). One memcached is dead while the other is stopped and feedd is restarted."""
+        s = self.stack
+        killed, stopped = s.memcached[:2]
+        first, last = s.redis[0], s.redis[-1]
+        table = [(1, f"FLUSHALL of {last.name}", lambda: last.command(b"FLUSHALL\r\n")),
+                 (1, f"{killed.name} killed", killed.kill),
+                 (3, f"{stopped.name} stopped", lambda: stopped.send(signal.SIGSTOP)),
+                 (7, "feedd restarted", lambda: self.restart(s.feedd, lambda d: d.stop())),
+                 (8, f"FLUSHALL of {first.name}", lambda: first.command(b"FLUSHALL\r\n")),
+                 (13, f"{stopped.name} goes on", lambda: stopped.send(signal.SIGCONT)),
+                 (16, f"{killed.name} started", killed.start)]
+        table += [(t, "fanoutd killed and started", lambda: self.restart(s.fanoutd, lambda d: d.kill()))
+                  for t in range(KILL_EVERY, TURN, KILL_EVERY)]
+        return sorted(table, key=lambda row: row[0])
 
-    def kill_memcached(self):
-        node = self.stack.memcached[0]
-        node.kill()
-        self.note(f"{node.name} killed")
-        self.pause(6)
-        node.start()
-        self.note(f"{node.name} started")
-
-    def stop_memcached(self):
-        node = self.stack.memcached[1]
-        node.send(signal.SIGSTOP)
-        self.note(f"{node.name} stopped")
-        self.pause(10)
-        node.send(signal.SIGCONT)
-        self.note(f"{node.name} goes on")
-
-    def restart_feedd(self):
-        for d in self.stack.feedd:
-            d.stop()
-            d.start()
-        self.note("feedd restarted")
-
-    def run(self):
-        others = [self.flush_redis, self.kill_memcached, self.stop_memcached, self.restart_feedd]
-        turn = 0
-        try:
-            while not self.pause(KILL_EVERY):
-                self.kill_fanoutd()
-                if turn % 2 == 0:
-                    others[turn // 2 % len(others)]()
-                turn += 1
-        except Failure as e:
-            self.problem = str(e)
-
-    def end(self):
-        self.ending.set()
-        self.join(60)
+    def run(self, over):
+        while True:
+            turn = time.monotonic()
+            for at, what, action in self.timetable():
+                time.sleep(max(0, turn + at - time.monotonic()))
+                action()
+                self.note(what)
+            if over.wait(max(0, turn + TURN - time.monotonic())):
+                return
 
 
 def check_answers(suite, part, report):
@@ -131,10 +111,10 @@ def active_rows(suite):
     return ["--activity-rows", count] if count < WHOLE_TRACE_FROM else []
 
 
-def replay(suite, part, name):
+def replay(suite, part, name, *more):
     a = suite.arguments
     report = suite.bench(part, "feed", "--prefix", "higgs", "--activity", a.activity, "--count", a.posts_count, "--drain",
-                         *active_rows(suite), *suite.fanoutds(), *suite.texts(), timeout=7200)
+                         *active_rows(suite), *suite.fanoutds(), *suite.texts(), *more, timeout=7200)
     suite.take(report, "posts_per_s", "reads_per_s", renamed={"posts_per_s": f"{name}_posts_per_s", "reads_per_s": f"{name}_reads_per_s"})
     check_answers(suite, part, report)
     return report
@@ -163,15 +143,29 @@ def peaceful(suite):
 
 
 def faulty(suite):
+    # A short try is paced, so that the faults find it at work.
+    count = suite.arguments.posts_count
+    pace = ["--rate", count / TRY_SECONDS, "--reads-per-post", 5] if count < WHOLE_TRACE_FROM else []
+    over, problem = threading.Event(), []
+
+    def posts():
+        try:
+            replay(suite, "higgs_faults", "higgs_faults", *pace)
+        except (Failure, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as e:
+            problem.append(e)
+        finally:
+            over.set()
+
     faults = Faults(suite.stack)
-    faults.start()
+    thread = threading.Thread(target=posts, daemon=True)
+    thread.start()
     try:
-        replay(suite, "higgs_faults", "higgs_faults")
+        faults.run(over)
     finally:
-        faults.end()
-        suite.details.setdefault("higgs_faults", {})["faults"] = faults.log
-    if faults.problem:
-        suite.failed["higgs_faults"] = faults.problem
+        suite.details.setdefault("higgs_faults", {})["fault_log"] = faults.log
+    thread.join()
+    if problem:
+        raise problem[0]
     verify_all(suite, "higgs_faults", "faults")
 
 
@@ -185,7 +179,7 @@ def run(suite, say):
         say(f"{name}: {a.posts_count} posts")
         try:
             function(suite)
-        except (Failure, OSError, KeyError, ValueError) as e:
+        except (Failure, OSError, KeyError, ValueError, subprocess.TimeoutExpired) as e:
             suite.failed[name] = f"{type(e).__name__}: {e}"
             say(f"FAILED: {name}: {e}")
             return

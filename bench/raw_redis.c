@@ -292,6 +292,7 @@ static bool measure(struct pass *p, struct bench *b, const struct cpu_pids *pids
     }
     placement_release(v);
     nodes_fini(&nodes);
+    p->nodes = NULL;
     return good;
 }
 

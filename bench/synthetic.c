@@ -46,10 +46,10 @@ static uint64_t varied_followers(const struct synthetic_size *s, uint64_t i) {
 void synthetic_init(struct synthetic *g, const struct synthetic_size *size) {
     struct rng r = {.state = size->seed};
     *g = (struct synthetic){.size = *size};
-    uint64_t at = 86400000;
-    g->readers = make_users(size->readers, at, &r);
-    g->authors = make_users(size->authors, at += size->readers, &r);
-    g->varied = make_users(size->varied, at += size->authors, &r);
+    uint64_t first = 86400000;
+    g->readers = make_users(size->readers, first, &r);
+    g->authors = make_users(size->authors, first + size->readers, &r);
+    g->varied = make_users(size->varied, first + size->readers + size->authors, &r);
     g->follows = NEW_ARRAY(struct follow, size->authors * size->followers + size->varied * VARIED_MAX + 1);
     struct pack p = {.order = NEW_ARRAY(size_t, size->readers), .at = size->readers, .n = size->readers, .rng = &r};
     for (uint64_t i = 0; i < size->authors; i++) deal(g, &p, size->followers, g->authors[i]);
