@@ -99,7 +99,7 @@ def test_another_fanoutd_takes_over_what_a_killed_one_held(crew, point):
 
 CONCURRENT_REBUILDS = """
 DO $$
-DECLARE now_active integer; most integer := 0; until timestamptz := clock_timestamp() + interval '6 s';
+DECLARE now_active integer; most integer := 0; until timestamptz := clock_timestamp() + interval '4 s';
 BEGIN
     WHILE clock_timestamp() < until LOOP
         PERFORM pg_stat_clear_snapshot();
@@ -115,7 +115,7 @@ END $$
 
 def test_total_cache_loss_costs_the_database_a_bounded_number_of_rebuilds(crew):
     readers = crowd(crew, 300, follows=30, seed=3)
-    crew.sql("INSERT INTO posts (shard, id, author_id, text) SELECT u.shard, mint_id(u.shard), u.id, 'post ' || n FROM users u, generate_series(1, 20) AS n")
+    crew.sql("INSERT INTO posts (shard, id, author_id, text) SELECT u.shard, mint_id(u.shard), u.id, 'post ' || n FROM users u, generate_series(1, 10) AS n")
     clients = [crew.client(r.user_id, feedd=i % 2, check=False) for i, r in enumerate(readers)]
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(clients)) as pool:
         for server in crew.stack.redis:

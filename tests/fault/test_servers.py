@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from servers import talk
 from support.faults import Load, crowd
 
 
@@ -103,3 +104,35 @@ def test_clients_are_served_right_through_a_fault(crew, people, name):
         FAULTS[name](crew)
         time.sleep(1)
     load.check()
+
+
+def keys_on(server):
+    """How many entries a cache node holds."""
+    if hasattr(server, "megabytes"):
+        lines = talk(server.address, b"stats\r\n").decode().split("\r\n")
+        return next(int(line.split()[2]) for line in lines if line.startswith("STAT curr_items"))
+    return int(talk(server.address, b"DBSIZE\r\n").decode().strip()[1:])
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("kind", ["redis", "memcached"])
+def test_a_node_that_died_is_ejected_and_serves_again_when_it_is_back(crew, people, kind):
+    node = getattr(crew.stack, kind)[1]
+    states = f"SELECT DISTINCT state FROM cache_nodes WHERE name = '{node.name}'"
+    people[0].publish("read by those who follow him")
+    node.kill()
+
+    def some_tier_noticed():  # one that nobody uses meanwhile need not
+        for reader in people:
+            assert reader.get("/v1/me/feed").status_code == 200, "a dead cache node must not fail a read"
+        return "ejected" in crew.sql(states).split()
+
+    crew.until("ejection", some_tier_noticed)
+    crew.drained()
+    crew.green()
+    crew.restart(node)
+    assert keys_on(node) == 0
+    crew.settled()
+    assert crew.sql(states) == "active"
+    crew.resident_again()
+    assert keys_on(node) > 0, "it is back, but holds nothing"
