@@ -295,7 +295,7 @@ static void point_queries_touch_one_partition(void **state) {
         const char *function;
         int partitions; /* of any one table: one for each user or post that the call names */
     } calls[] = {{"follow", 2},       {"unfollow", 1},  {"block_user", 2},
-                 {"unblock_user", 1}, {"mute_user", 2}, {"unmute_user", 1}};
+                 {"unblock_user", 2}, {"mute_user", 2}, {"unmute_user", 1}};
     mem_free(text("SELECT status FROM follow(%lld, %lld)", (long long)a, (long long)b)); /* an edge to remove */
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
         CLEANUP(mem_free_charp) char *call = call_of(calls[i].function, a, b);
