@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -35,8 +36,15 @@ static int64_t timeval_ns(struct timeval t) {
 static void collect_memory(struct process_metrics *p) {
     FILE *f = fopen("/proc/self/statm", "re");
     if (!f) return;
-    long long total, resident;
-    if (fscanf(f, "%lld %lld", &total, &resident) == 2) metric_set(p->resident_bytes, resident * sysconf(_SC_PAGESIZE));
+    char line[128] = ""; /* pages: total resident ... */
+    int64_t resident;
+    if (fgets(line, sizeof(line), f)) {
+        const char *second = line + strcspn(line, " ");
+        second += strspn(second, " ");
+        if (str_i64(str_of(second, strcspn(second, " ")), &resident)) {
+            metric_set(p->resident_bytes, resident * sysconf(_SC_PAGESIZE));
+        }
+    }
     fclose(f);
 }
 

@@ -107,7 +107,7 @@ static uint64_t spread_ttl(uint64_t ttl_ms) {
 static struct str envelope_of(struct arena *arena, struct str payload) {
     unsigned char *bytes = arena_alloc(arena, CACHE_ENVELOPE_BYTES + payload.len);
     envelope_encode(payload.data ? CACHE_VALUE : CACHE_ABSENT, 0, bytes);
-    if (payload.len) memcpy(bytes + CACHE_ENVELOPE_BYTES, payload.data, payload.len);
+    if (payload.data && payload.len) memcpy(bytes + CACHE_ENVELOPE_BYTES, payload.data, payload.len);
     return str_of((const char *)bytes, CACHE_ENVELOPE_BYTES + payload.len);
 }
 

@@ -415,7 +415,7 @@ void invalidator_free(struct invalidator **ip) {
         struct sweep *s = CONTAINER_OF(list_pop(&i->sweeps), struct sweep, link);
         invalidated_fn *done = s->done;
         s->done = NULL;
-        done(s->ctx, ERR_CANCELED);
+        if (done) done(s->ctx, ERR_CANCELED);
     }
     while (!list_empty(&i->open)) job_answer(CONTAINER_OF(i->open.next, struct job, link), ERR_CANCELED);
     rows_flush(i);

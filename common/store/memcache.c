@@ -160,7 +160,9 @@ static memcached_st *handle_new(const char *address, uint64_t timeout_ms) {
         const char *colon = strrchr(address, ':');
         size_t host_len = colon ? (size_t)(colon - address) : strlen(address);
         CLEANUP(mem_free_charp) char *host = mem_strndup(address, host_len);
-        rc = memcached_server_add(h, host, (in_port_t)(colon ? atoi(colon + 1) : 0));
+        uint64_t port = 0; /* the library's default */
+        bool good = !colon || (str_u64(str_c(colon + 1), &port) && port <= UINT16_MAX);
+        rc = good ? memcached_server_add(h, host, (in_port_t)port) : MEMCACHED_INVALID_ARGUMENTS;
     }
     if (rc != MEMCACHED_SUCCESS) {
         memcached_free(h);

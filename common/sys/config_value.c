@@ -196,7 +196,7 @@ bool config_value_equal(const struct option *o, const void *a, const void *b) {
         return x == y || (x && y && strcmp(x, y) == 0);
     }
     if (o->type == OPTION_BOOL) return *bool_of(o, a) == *bool_of(o, b);
-    if (o->type == OPTION_DOUBLE) return memcmp(double_of(o, a), double_of(o, b), sizeof(double)) == 0;
+    if (o->type == OPTION_DOUBLE) return *double_of(o, a) == *double_of(o, b);
     return *int_of(o, a) == *int_of(o, b);
 }
 

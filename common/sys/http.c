@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -117,6 +118,25 @@ static void completed(void *cls, struct MHD_Connection *connection, void **conte
     }
 }
 
+static enum MHD_Result count_length(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value) {
+    unsigned *told = ctx;
+    (void)kind;
+    bool coding = !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    if (coding || !strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH)) ++*told;
+    if (coding && (!value || strcasecmp(value, "chunked") != 0)) ++*told;
+    return MHD_YES;
+}
+
+/*
+ * The body's length is told once, in a way that we know. Otherwise a proxy before us may read it differently, and what
+ * is a body to it would be somebody's next request to us.
+ */
+static bool length_is_clear(const struct http_request *r) {
+    unsigned told = 0;
+    MHD_get_connection_values(r->connection, MHD_HEADER_KIND, count_length, &told);
+    return told <= 1;
+}
+
 /* The header is complete. Sets r->refused when the request ends here. */
 static void begin(struct http_request *r, const char *method) {
     const struct http_options *o = &r->server->options;
@@ -129,6 +149,10 @@ static void begin(struct http_request *r, const char *method) {
     size_t header = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
     if (header > HEADER_MAX) {
         http_refuse(r, 431, "The request header is longer than 4096 bytes.");
+        return;
+    }
+    if (!length_is_clear(r)) {
+        http_refuse(r, 400, "The length of the body is told more than once, or in an unknown transfer coding.");
         return;
     }
     uint64_t length;
@@ -274,7 +298,7 @@ static void abandon_all(struct http_server *s) {
         s->in_flight--;
         if (r->suspended) MHD_resume_connection(r->connection);
         r->suspended = false;
-        r->conn->request = NULL;
+        if (r->conn) r->conn->request = NULL;
         if (s->options.abandoned) {
             s->options.abandoned(s->options.ctx, r);
             r->answered = true; /* completed releases it */

@@ -213,7 +213,7 @@ void loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t delay_ms) {
     }
     if (l->timers == l->heap_cap) {
         l->heap_cap = l->heap_cap ? l->heap_cap * 2 : 64;
-        l->heap = mem_grow(l->heap, l->heap_cap, sizeof *l->heap);
+        l->heap = mem_grow(l->heap, l->heap_cap, sizeof(struct loop_timer *));
     }
     t->loop = l;
     t->due_ms = due;
