@@ -1,10 +1,10 @@
 /*
- * Deterministic driver of one fuzz target: ITERATIONS [SEED] [FILE...], or SECONDS with an s behind it ("5s"). Each round takes a seed input (the target's own
- * and the files), mutates it and hands it over in an allocation of exactly its size, so that AddressSanitizer sees the
- * first byte read beyond it. The same numbers give the same inputs on every machine; there is no coverage feedback.
+ * Deterministic driver of one fuzz target: LENGTH [SEED] [FILE...]; LENGTH is a number of inputs, or seconds with an s
+ * behind ("5s"). Each round takes a seed input (the target's own and the files), mutates it and hands it over in an
+ * allocation of exactly its size, so that AddressSanitizer sees the first byte read beyond it. The same seed gives the
+ * same inputs in the same order on every machine; there is no coverage feedback.
  *
- * The input that ended the process is printed in hexadecimal; a file of its bytes (xxd -r -p) is a seed for a target's
- * own case.
+ * The input that ended the process is printed in hexadecimal; a file of its bytes (xxd -r -p) may be given as a seed.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -135,7 +135,7 @@ static bool parse_length(const char *text, uint64_t *ret_iterations, uint64_t *r
 int main(int argc, char **argv) {
     uint64_t iterations = 0, until_ms = 0, seed = 1, done = 0;
     if (argc < 2 || !parse_length(argv[1], &iterations, &until_ms) || (argc > 2 && !str_u64(str_c(argv[2]), &seed))) {
-        fprintf(stderr, "usage: %s ITERATIONS|SECONDSs [SEED] [FILE...]\n", argv[0]);
+        fprintf(stderr, "usage: %s INPUTS|SECONDSs [SEED] [FILE...]\n", argv[0]);
         return 2;
     }
     static struct seeds seeds;
