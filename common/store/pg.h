@@ -73,8 +73,8 @@ struct pg_pool_options {
     uint64_t timeout_ms; /* from call to result; a statement that runs for so long kills its connection */
     const char *application_name;
     /*
-     * Every statement is made of look-ups by index. Generic plans are made once and kept while tables grow from empty, and short-lived tables
-     * never have statistics that are right: so the planner gets no choice of scans and joins.
+     * Every statement is made of look-ups by index. Generic plans are made once and kept while tables grow from empty,
+     * and short-lived tables never have statistics that are right: so the planner gets no choice of scans and joins.
      */
     bool lookups_only;
 };

@@ -66,8 +66,8 @@ uint64_t placement_version(const struct placement_view *v, enum tier t);
 /* False: no live node for it. */
 bool placement_locate(const struct placement_view *v, enum tier t, uint64_t id, struct location *ret);
 /*
- * How many ms from now others may still read this id's slot where it was before: they may hold an older table until its lease runs out. What a writer deletes under
- * this view is out of everybody's sight only then. 0: nobody can.
+ * How many ms from now others may still read this id's slot where it was before: they may hold an older table until its
+ * lease runs out. What a writer deletes under this view is out of everybody's sight only then. 0: nobody can.
  */
 uint64_t placement_unsettled_ms(const struct placement_view *v, enum tier t, uint64_t id);
 /* All nodes of a tier, ejected ones too. */
