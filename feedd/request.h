@@ -49,8 +49,9 @@ struct str request_header(struct request *r, const char *name);
 /* The placement as it is at the first call; NULL when the lease has lapsed. The same one for the whole request. */
 const struct placement_view *request_view(struct request *r);
 /*
- * The view for asking about the id of the path; NULL, so the database, while an object of this id may yet be committed: otherwise whoever guesses an id to
- * come could have the tiers remember, and feeds be told, that there is no such thing.
+ * The view for asking about the id of the path; NULL, so the database, while an object of this id may yet be committed:
+ * otherwise whoever guesses an id to come could have the tiers remember, and feeds be told, that there is no such
+ * thing.
  */
 const struct placement_view *request_view_of_id(struct request *r);
 /* Nobody waits for the answer any more. */
