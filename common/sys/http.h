@@ -38,7 +38,7 @@ struct http_options {
      */
     void (*abandoned)(void *ctx, struct http_request *r);
     /*
-     * Problem body for errors that the server itself answers (408, 413, 414, 431): appends to `to`, sets the type.
+     * Problem body for errors that the server itself answers (400, 408, 413, 414, 431): appends to `to`, sets the type.
      * NULL: plain text. Not reached for what the library under it refuses with a page of its own and a close: a
      * malformed request line, header or chunk (400), no Host in HTTP/1.1 (400), an unknown HTTP version (505), a header
      * that does not even fit 6 KB (414, 431).

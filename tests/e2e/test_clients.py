@@ -44,8 +44,8 @@ def test_curl_sends_a_large_body_with_expect(world):
 
 
 def test_curl_asks_for_the_head(world):
-    status, headers, body = curl(world, "-I", f"{world.url}/v1/me", user=world.user())
-    assert status == 200 and int(headers["Content-Length"]) > 0 and body == b""
+    status, headers, _ = curl(world, "-I", "-o", "/dev/null", f"{world.url}/v1/me", user=world.user())
+    assert status == 200 and int(headers["Content-Length"]) > 0
 
 
 def test_curl_uses_one_connection_for_many_calls(world):
