@@ -4,6 +4,7 @@ Only the standard library. Used by deploy/stack.py (make run, make up) and by th
 time, so that nothing but what was started here is ever stopped. Failures raise Failure with what, why and where its log is.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -251,7 +252,10 @@ class Redis(Process):
 
     def start(self):
         argv = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port or 0), "--save", "", "--appendonly", "no",
-                "--daemonize", "no", "--dir", self.folder, "--maxclients", "5000"]
+                "--daemonize", "no", "--dir", self.folder, "--dbfilename", f"{self.name}.rdb", "--maxclients", "5000"]
+        # --save "" keeps Redis from writing a snapshot, not from loading one that somebody's SAVE has left.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.folder, f"{self.name}.rdb"))
         if not self.port:
             argv += ["--unixsocket", self.socket]
         self.spawn(argv + self.arguments)

@@ -1,7 +1,7 @@
 /*
  * Keeper. Once a second:
  *
- *   every fanoutd     hold the lock (or try to get it); measure the backlog
+ *   every fanoutd     hold the lock (or try to get it); measure the backlog; watch the placement
  *   the keeper        outbox sweep: rows that the queue does not know go to it again
  *                     invalidation sweep: what a crashed call left undone
  *                     idempotency keys of a day ago, one shard a second
@@ -11,7 +11,7 @@
  * get it: asking again for what one holds would stack up, and a session that was lost has lost the lock.
  *
  * What the outbox sweep takes for lost: a row older than sweep_age, when the queue is empty or its oldest entry is more
- * than sweep_age younger than the row (the queue is first in, first out, and feedd adds within that time or never). One
+ * than sweep_age younger than the row and than the last time that it was added (the queue is first in, first out, and feedd adds within that time or never). One
  * old entry, say of a huge job, would hide lost rows behind it, so after OVERDUE_MS a row is added again whatever the
  * queue looks like. A row is added at most once in RESWEEP_MS (OVERDUE_AGAIN_MS).
  */
@@ -26,6 +26,7 @@
 #include "common/store/memcache.h"
 #include "common/sys/failpoint.h"
 #include "common/sys/log.h"
+#include "fanoutd/watch.h"
 
 #define TICK_MS           1000
 #define SWEEP_ROWS        1000
@@ -52,7 +53,7 @@ static const struct pg_statement SWEEP = {
     "WITH due AS ("
     " SELECT shard, post_id FROM outbox"
     " WHERE created_at < now() - $1 * interval '1 ms'"
-    "   AND ((($2 = 0 OR created_at < to_timestamp($2 / 1000.0) - $1 * interval '1 ms')"
+    "   AND ((($2 = 0 OR greatest(created_at, swept_at) < to_timestamp($2 / 1000.0) - $1 * interval '1 ms')"
     "         AND (swept_at IS NULL OR swept_at < now() - $3 * interval '1 ms'))"
     "        OR (created_at < now() - $4 * interval '1 ms'"
     "            AND (swept_at IS NULL OR swept_at < now() - $5 * interval '1 ms')))"
@@ -81,6 +82,7 @@ struct keeper {
     unsigned ticks;
     uint16_t shard; /* of the next idempotency keys */
     bool held, stopped;
+    struct watch *watch; /* (own) */
     bool locking, measuring, sweeping, invalidating, expiring;
 };
 
@@ -230,6 +232,7 @@ static void on_tick(struct loop_timer *t) {
     arena_reset(&k->arena);
     lock(k);
     measure(k);
+    watch_look(k->watch, k->held);
     if (!k->held) return;
     sweep(k);
     invalidate(k);
@@ -277,6 +280,7 @@ struct keeper *keeper_new(struct fanoutd *d) {
     });
     k->invalidator = invalidator_new(loop, k->cache, d->placement, k->pool, d->service->metrics,
                                      (uint64_t)o->invalidate_deadline_ms);
+    k->watch = watch_new(d->placement);
     arena_init(&k->arena, 0);
     k->tick.fire = on_tick;
     loop_timer_start(loop, &k->tick, 100);
@@ -302,6 +306,7 @@ void keeper_free(struct keeper **kp) {
     queue_free(&k->queue);
     redis_set_free(&k->redis);
     memcache_free(&k->memcache);
+    watch_free(&k->watch);
     arena_fini(&k->arena);
     mem_free(k);
     *kp = NULL;

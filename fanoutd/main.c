@@ -47,10 +47,10 @@ static enum err fanoutd_start(struct service *s, char **ret_message) {
 static bool fanoutd_ready(struct service *s, struct buf *why_not) {
     struct fanoutd *d = s->state;
     size_t before = why_not->len;
-    if (!pg_pool_up(d->control)) buf_add_c(why_not, "PostgreSQL is not connected\n");
+    if (!pg_pool_up(d->control)) service_reason(why_not, "PostgreSQL is not connected");
     if (!placement_ready(d->placement))
-        buf_add_c(why_not, "the placement table is not there, or its lease has lapsed\n");
-    if (!keeper_queue_up(d->keeper)) buf_add_c(why_not, "the queue's Redis is not connected\n");
+        service_reason(why_not, "the placement table is not there, or its lease has lapsed");
+    if (!keeper_queue_up(d->keeper)) service_reason(why_not, "the queue's Redis is not connected");
     return why_not->len == before;
 }
 

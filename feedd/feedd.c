@@ -51,15 +51,15 @@ bool feedd_ready(struct service *service, struct buf *why_not) {
     struct state *s = service->state;
     if (!s) return false;
     if (!atomic_load(&s->database_up)) {
-        buf_add_c(why_not, "PostgreSQL is not connected\n");
+        service_reason(why_not, "PostgreSQL is not connected");
         return false;
     }
     if (!atomic_load(&s->placement_ready)) {
-        buf_add_c(why_not, "the cache placement is not known yet or its lease has lapsed\n");
+        service_reason(why_not, "the cache placement is not known yet or its lease has lapsed");
         return false;
     }
     if (atomic_load(&s->draining)) {
-        buf_add_c(why_not, "draining\n");
+        service_reason(why_not, "draining");
         return false;
     }
     return true;

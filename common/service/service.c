@@ -135,6 +135,11 @@ static void notify(const char *state) {
     close(fd);
 }
 
+void service_reason(struct buf *why_not, const char *reason) {
+    if (why_not->len) buf_add_c(why_not, "; ");
+    buf_add_c(why_not, reason);
+}
+
 static bool is_ready(struct service *s, struct buf *why_not) {
     const struct service_def *def = running_of(s)->def;
     if (service_draining(s)) {

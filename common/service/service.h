@@ -71,6 +71,9 @@ struct service_options {
          600000, false, false, "How long SIGTERM waits for what is in flight."}
 /* clang-format on */
 
+/* Appends one reason for not being ready; several are joined by "; ". */
+void service_reason(struct buf *why_not, const char *reason);
+
 int service_main(int argc, char **argv, const struct service_def *def);
 
 /* Something broke that the daemon cannot go on without: logs why, stops at once, exit code 1. Any thread. */
