@@ -18,6 +18,8 @@ bool fuzz_seed(size_t index, struct buf *to) {
         "{\"text\":\"hello\",\"name\":\"Ann\",\"password\":\"secret\",\"handle\":\"ann_1\"}",
         "{\"text\":\" \\u00e9 \",\"picture\":\"https://a.b/c\",\"in_reply_to\":\"4194304\"}",
         "{\"text\":\"x\",\"picture\":null,\"in_reply_to\":null,\"password\":null}",
+        "{\"text\":\"12345678901234567890\",\"name\":\"1234567890\",\"handle\":\"12345678\",\"password\":\"12345678\"}",
+        "{\"text\":\"x\",\"handle\":\"123\",\"password\":\"12\",\"in_reply_to\":\"9223372036854775807\"}",
     };
     if (index >= ARRAY_LEN(texts)) return false;
     buf_add_c(to, texts[index]);

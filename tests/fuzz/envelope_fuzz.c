@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool ours = envelope_is_placeholder_of(raw, 77);
     FUZZ_CHECK(good || !ours);
     if (!good) return 0;
+    FUZZ_CHECK(payload.len <= size);
     FUZZ_CHECK(kind >= CACHE_VALUE && kind <= CACHE_PLACEHOLDER);
     FUZZ_CHECK(payload.data == raw.data + CACHE_ENVELOPE_BYTES && payload.len + CACHE_ENVELOPE_BYTES == size);
     if (ours) FUZZ_CHECK(kind == CACHE_PLACEHOLDER && be64_load(data + 8) == 77);

@@ -22,13 +22,14 @@ static void add_node(struct buf *to, unsigned id, const char *name, const char *
 
 bool fuzz_seed(size_t index, struct buf *to) {
     static const char slots[] = {12, 0, 1, 0, 0, 0, 5, 0, 2, 0, 0, 0, 9};
-    if (index >= 2) return false;
+    if (index >= 3) return false;
     if (index == 1) {
         buf_add(to, (const char[]){6, 0, 0, 0, 0, 0, 1}, 7); /* nobody's */
         return true;
     }
     buf_add(to, slots, sizeof(slots));
-    add_node(to, 1, "m1", "127.0.0.1:11211");
+    add_node(to, 1, index == 0 ? "m1" : "a name of 64 bytes, one more than there is room for with its NUL..",
+             "127.0.0.1:11211");
     add_node(to, 2, "r2", "unix:/tmp/r");
     return true;
 }
