@@ -28,7 +28,7 @@ bool fuzz_seed(size_t index, struct buf *to) {
         return true;
     }
     buf_add(to, slots, sizeof(slots));
-    add_node(to, 1, index == 0 ? "m1" : "a name of 64 bytes, one more than there is room for with its NUL..",
+    add_node(to, 1, index == 0 ? "m1" : "a name of 64 bytes, one more than there is room for with its NUL",
              "127.0.0.1:11211");
     add_node(to, 2, "r2", "unix:/tmp/r");
     return true;
