@@ -11,9 +11,10 @@
  * get it: asking again for what one holds would stack up, and a session that was lost has lost the lock.
  *
  * What the outbox sweep takes for lost: a row older than sweep_age, when the queue is empty or its oldest entry is more
- * than sweep_age younger than the row and than the last time that it was added (the queue is first in, first out, and feedd adds within that time or never). One
- * old entry, say of a huge job, would hide lost rows behind it, so after OVERDUE_MS a row is added again whatever the
- * queue looks like. A row is added at most once in RESWEEP_MS (OVERDUE_AGAIN_MS).
+ * than sweep_age younger than the row and than the last time that it was added (the queue is first in, first out, and
+ * feedd adds within that time or never). One old entry, say of a huge job, would hide lost rows behind it, so after
+ * OVERDUE_MS a row is added again whatever the queue looks like. A row is added at most once in RESWEEP_MS
+ * (OVERDUE_AGAIN_MS).
  */
 #include "fanoutd/keeper.h"
 

@@ -1,6 +1,7 @@
 /*
- * Watch: log lines for what happens to the cache tier. Nodes are ejected and readmitted by whoever notices first; the placement table is
- * where all of it shows, so each fanoutd tells of its own lease and the keeper of the nodes. Main loop only.
+ * Watch: log lines for what happens to the cache tier. Nodes are ejected and readmitted by whoever notices first; the
+ * placement table is where all of it shows, so each fanoutd tells of its own lease and the keeper of the nodes. Main
+ * loop only.
  */
 #ifndef FANOUTD_WATCH_H
 #define FANOUTD_WATCH_H
