@@ -23,7 +23,8 @@
 #include "common/sys/failpoint.h"
 
 enum item_state { ITEM_GETTING, ITEM_ADDING, ITEM_LOADING, ITEM_DONE };
-#define NO_GROUP SIZE_MAX
+#define NO_GROUP      SIZE_MAX
+#define GROUPS_WITHIN 4
 
 struct request;
 struct item {
@@ -41,6 +42,7 @@ struct item {
 struct group {
     struct request *request;
     struct cache_node node;
+    size_t count; /* items asked of it */
 };
 struct request {
     struct cache_call call;
@@ -51,9 +53,10 @@ struct request {
     void *ctx;
     enum err err;
     uint64_t nonce;
-    size_t open_groups; /* that have not answered */
-    size_t loading;     /* items that wait for a load */
-    struct group *groups;
+    size_t open_groups;   /* that have not answered */
+    size_t loading;       /* items that wait for a load */
+    struct group *groups; /* `within`, or (own) as many as items when those are too few: they do not move once asked */
+    struct group within[GROUPS_WITHIN];
     size_t group_count;
     struct loop_task task; /* when there is nothing to wait for */
     size_t count;
@@ -62,7 +65,7 @@ struct request {
 
 static void request_free(struct request *r) {
     struct cache *c = r->cache;
-    mem_free(r->groups);
+    if (r->groups != r->within) mem_free(r->groups);
     mem_free(r);
     cache_unref(c);
 }
@@ -242,7 +245,7 @@ static void add_answered(void *ctx, const struct cache_result *results, size_t c
 static bool group_add(struct group *g) {
     struct request *r = g->request;
     unsigned char placeholder[CACHE_ENVELOPE_BYTES];
-    struct cache_op *ops = NEW_ARRAY(struct cache_op, r->count);
+    struct cache_op *ops = ARENA_ARRAY(r->arena, struct cache_op, g->count);
     size_t n = group_ops(g, ITEM_ADDING, ops);
     envelope_encode(CACHE_PLACEHOLDER, r->nonce, placeholder);
     for (size_t i = 0; i < n; i++) {
@@ -250,7 +253,6 @@ static bool group_add(struct group *g) {
         ops[i].ttl_ms = CACHE_PLACEHOLDER_TTL_MS;
     }
     if (n) g->node.backend->add(g->node.node, ops, n, add_answered, g);
-    mem_free(ops);
     return n > 0;
 }
 
@@ -304,34 +306,40 @@ static void get_answered(void *ctx, const struct cache_result *results, size_t c
 }
 
 static void group_get(struct group *g) {
-    struct cache_op *ops = NEW_ARRAY(struct cache_op, g->request->count);
+    struct cache_op *ops = ARENA_ARRAY(g->request->arena, struct cache_op, g->count);
     size_t n = group_ops(g, ITEM_GETTING, ops);
     g->node.backend->get(g->node.node, ops, n, get_answered, g);
-    mem_free(ops);
 }
 
 /* ---- A request begins ---- */
 
-static size_t group_of(struct request *r, const struct cache_node *node) {
+/* NO_GROUP: a node of a kind that is not configured. */
+static size_t group_of(struct request *r, const struct node *node) {
     for (size_t i = 0; i < r->group_count; i++)
         if (r->groups[i].node.id == node->id) return i;
-    r->groups = mem_grow(r->groups, r->group_count + 1, sizeof(*r->groups));
-    r->groups[r->group_count] = (struct group){r, *node};
+    struct cache_node reached;
+    if (!cache_reach(r->cache, node, &reached)) return NO_GROUP;
+    if (r->group_count == GROUPS_WITHIN) {
+        struct group *more = NEW_ARRAY(struct group, r->count);
+        memcpy(more, r->groups, sizeof(r->within));
+        r->groups = more;
+    }
+    r->groups[r->group_count] = (struct group){.request = r, .node = reached};
     return r->group_count++;
 }
 
 static void item_place(struct request *r, struct item *item, uint64_t id, const struct placement_view *view) {
     struct location at;
-    struct cache_node node;
     item->request = r;
     item->waiter.id = id;
     item->group = NO_GROUP;
     item->state = ITEM_LOADING;
-    if (!view || !placement_locate(view, r->tier, id, &at) || !cache_reach(r->cache, at.node, &node)) {
+    if (view && placement_locate(view, r->tier, id, &at)) item->group = group_of(r, at.node);
+    if (item->group == NO_GROUP) {
         metric_add(r->cache->requests[r->tier][CACHE_NO_LEASE], 1);
         return;
     }
-    item->group = group_of(r, &node);
+    r->groups[item->group].count++;
     item->state = ITEM_GETTING;
     item->may_fill = at.may_fill;
     item->key_len = cache_key(r->tier, at.generation, id, item->key);
@@ -348,6 +356,7 @@ void cache_get(struct cache *c, const struct placement_view *view, enum tier t, 
     r->ctx = ctx;
     r->nonce = random_u64();
     r->count = count;
+    r->groups = r->within;
     list_add_tail(&c->open, &r->call.link);
     c->refs++;
     for (size_t i = 0; i < count; i++) item_place(r, &r->items[i], ids[i], view);

@@ -32,7 +32,9 @@ enum {
     BREAK_MS = 100,
     MULTI_GET_KEYS_MAX = 1000,
     TTL_MAX_S = 30 * 24 * 3600, /* beyond, memcached reads an absolute time */
-    BATCH_ARENA_BYTES = 2048,
+    BATCH_ARENA_BYTES = 4096,   /* holds a page's share of a node: ten keys and their values */
+    SCRATCH_BYTES = 64 * 1024,
+    SPARE_BATCHES_MAX = 64, /* a node of a loop */
 };
 
 struct batch {
@@ -64,6 +66,7 @@ struct server {
     /* The thread's own. */
     memcached_st *handle;       /* (own) NULL after a failure */
     memcached_result_st result; /* lives with the handle */
+    struct arena scratch;       /* of the multi-get in hand */
     uint64_t broken_until_ms;
 };
 
@@ -71,8 +74,10 @@ struct memcache_node {
     struct memcache_node *next;
     struct server *server; /* (ref: memcache) */
     struct loop *loop;
-    struct loop_hook hook;      /* linked while this turn's batches are not handed over */
-    struct batch_list turn;     /* the loop's */
+    struct loop_hook hook;   /* linked while this turn's batches are not handed over */
+    struct batch_list turn;  /* the loop's */
+    struct batch_list spare; /* the loop's: for reuse, with their memory */
+    size_t spare_count;
     struct loop_task task;      /* posted while finished is not empty */
     struct batch_list finished; /* under lock */
     pthread_mutex_t lock;
@@ -120,6 +125,34 @@ static void batch_free(struct batch *b) {
     mem_free(b);
 }
 
+/* The store thread writes values into a batch, the loop ends it: without reuse each page would free in one thread what
+ * was allocated in the other. */
+static struct batch *batch_take(struct memcache_node *n) {
+    struct batch *b = batches_pop(&n->spare);
+    if (b) {
+        n->spare_count--;
+        struct arena arena = b->arena;
+        *b = (struct batch){.arena = arena};
+        return b;
+    }
+    b = NEW(struct batch);
+    arena_init(&b->arena, BATCH_ARENA_BYTES);
+    return b;
+}
+
+static void batch_done(struct batch *b) {
+    struct memcache_node *n = b->node;
+    b->done(b->ctx, b->results, b->count);
+    if (n->spare_count >= SPARE_BATCHES_MAX) {
+        batch_free(b);
+        return;
+    }
+    arena_reset(&b->arena);
+    b->count = 0;
+    n->spare_count++;
+    batches_add(&n->spare, b);
+}
+
 static void batch_fail(struct batch *b, enum err err) {
     for (size_t i = 0; i < b->count; i++) b->results[i] = (struct cache_result){.err = err};
 }
@@ -132,10 +165,7 @@ static void node_run(struct loop_task *t) {
     struct batch_list finished = n->finished;
     n->finished = (struct batch_list){0};
     pthread_mutex_unlock(&n->lock);
-    for (struct batch *b; (b = batches_pop(&finished));) {
-        b->done(b->ctx, b->results, b->count);
-        batch_free(b);
-    }
+    for (struct batch *b; (b = batches_pop(&finished));) batch_done(b);
 }
 
 /* One post wakes the loop for all that finish until it runs. */
@@ -172,7 +202,6 @@ static memcached_st *handle_new(const char *address, uint64_t timeout_ms) {
         memcached_behavior_t name;
         uint64_t value;
     } settings[] = {
-        {MEMCACHED_BEHAVIOR_SUPPORT_CAS, 1},
         {MEMCACHED_BEHAVIOR_TCP_NODELAY, 1},
         {MEMCACHED_BEHAVIOR_CONNECT_TIMEOUT, timeout_ms},
         {MEMCACHED_BEHAVIOR_POLL_TIMEOUT, timeout_ms},
@@ -277,9 +306,11 @@ static enum err fetch_all(struct server *s, struct wanted *wanted, size_t count)
     return rc == MEMCACHED_END || rc == MEMCACHED_NOTFOUND || rc == MEMCACHED_SUCCESS ? ERR_OK : err_of(rc);
 }
 
-static enum err multi_get(struct server *s, struct wanted *wanted, size_t count) {
-    const char **keys = NEW_ARRAY(const char *, count);
-    size_t *lens = NEW_ARRAY(size_t, count);
+/* Asks with "gets" only where the answer's cas is needed: it costs both sides more than a value that is just read. */
+static enum err multi_get(struct server *s, struct wanted *wanted, size_t count, bool with_cas) {
+    const char **keys = ARENA_ARRAY(&s->scratch, const char *, count);
+    size_t *lens = ARENA_ARRAY(&s->scratch, size_t, count);
+    memcached_behavior_set(s->handle, MEMCACHED_BEHAVIOR_SUPPORT_CAS, with_cas);
     for (size_t i = 0; i < count; i++) {
         keys[i] = wanted[i].op->key.data;
         lens[i] = wanted[i].op->key.len;
@@ -289,8 +320,6 @@ static enum err multi_get(struct server *s, struct wanted *wanted, size_t count)
     enum err err = rc == MEMCACHED_SUCCESS ? fetch_all(s, wanted, count) : err_of(rc);
     if (err == ERR_NOT_FOUND) err = ERR_LOST; /* no answer to a multi-get as a whole */
     if (err) server_broke(s);
-    mem_free(keys);
-    mem_free(lens);
     return err;
 }
 
@@ -308,11 +337,11 @@ static void run_gets(struct server *s, struct batch_list *gets) {
         while (gets->first && round.ops + gets->first->count <= MULTI_GET_KEYS_MAX);
         enum err err = ERR_REFUSED;
         if (server_usable(s)) {
-            struct wanted *wanted = NEW_ARRAY(struct wanted, round.ops);
+            struct wanted *wanted = ARENA_ARRAY(&s->scratch, struct wanted, round.ops);
             size_t n = 0;
             for (struct batch *b = round.first; b; b = b->next) n += want_all(b, wanted + n);
-            err = multi_get(s, wanted, n);
-            mem_free(wanted);
+            err = multi_get(s, wanted, n, false);
+            arena_reset(&s->scratch);
         }
         for (struct batch *b; (b = batches_pop(&round));) {
             if (err) batch_fail(b, err);
@@ -349,8 +378,8 @@ static void run_swap(struct server *s, struct batch *b) {
         batch_fail(b, ERR_REFUSED);
         return;
     }
-    struct wanted *wanted = NEW_ARRAY(struct wanted, b->count);
-    enum err err = multi_get(s, wanted, want_all(b, wanted));
+    struct wanted *wanted = ARENA_ARRAY(&s->scratch, struct wanted, b->count);
+    enum err err = multi_get(s, wanted, want_all(b, wanted), true);
     if (err) batch_fail(b, err);
     for (size_t i = 0; !err && i < b->count; i++) {
         struct cache_result *r = &b->results[i];
@@ -358,7 +387,7 @@ static void run_swap(struct server *s, struct batch *b) {
         r->err = ours ? run_write(s, MEMCACHE_SWAP, &b->ops[i], wanted[i].cas) : ERR_NOT_FOUND;
         r->value = str_of(NULL, 0);
     }
-    mem_free(wanted);
+    arena_reset(&s->scratch);
 }
 
 static void run_batch(struct server *s, struct batch *b) {
@@ -423,9 +452,12 @@ static uint64_t node_flush(struct loop_hook *h) {
 
 void memcache_submit(struct memcache_node *n, enum memcache_kind kind, const struct cache_op *ops, size_t count,
                      cache_done_fn *done, void *ctx) {
-    struct batch *b = NEW(struct batch);
-    *b = (struct batch){.node = n, .kind = kind, .count = count, .done = done, .ctx = ctx};
-    arena_init(&b->arena, BATCH_ARENA_BYTES);
+    struct batch *b = batch_take(n);
+    b->node = n;
+    b->kind = kind;
+    b->count = count;
+    b->done = done;
+    b->ctx = ctx;
     b->ops = ARENA_ARRAY(&b->arena, struct cache_op, count);
     b->results = ARENA_ARRAY(&b->arena, struct cache_result, count);
     for (size_t i = 0; i < count; i++) {
@@ -443,6 +475,7 @@ static struct server *server_new(struct memcache *m, const char *address) {
     struct server *s = NEW(struct server);
     s->owner = m;
     s->address = mem_strdup(address);
+    arena_init(&s->scratch, SCRATCH_BYTES);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
     sigset_t all, before;
@@ -504,6 +537,7 @@ static void server_free(struct server *s) {
     cancel(&s->waiting, false);
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
+    arena_fini(&s->scratch);
     mem_free(s->address);
     mem_free(s);
 }
@@ -520,6 +554,7 @@ void memcache_free(struct memcache **mp) {
         next = n->next;
         cancel(&n->turn, false);
         cancel(&n->finished, true); /* done, but the loop did not run any more */
+        for (struct batch *b; (b = batches_pop(&n->spare));) batch_free(b);
         pthread_mutex_destroy(&n->lock);
         mem_free(n);
     }
