@@ -107,18 +107,30 @@ uint64_t placement_db_now_ms(const struct placement *p, uint64_t *ret_error_ms) 
     return then + age;
 }
 
+/* Decimal, from the end: two digits a step, since every object of every page has a key. Returns where the text begins. */
+static char *digits_before(char *end, uint64_t v) {
+    static const char PAIRS[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+        "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+        "9899";
+    for (; v >= 100; v /= 100) memcpy(end -= 2, PAIRS + 2 * (v % 100), 2);
+    if (v >= 10) {
+        memcpy(end -= 2, PAIRS + 2 * v, 2);
+        return end;
+    }
+    *--end = (char)('0' + v);
+    return end;
+}
+
 size_t cache_key(enum tier t, uint32_t generation, uint64_t id, char ret[static CACHE_KEY_MAX]) {
-    char digits[20];
-    size_t length = 0, count = 0;
-    ret[length++] = TIER_LETTERS[t];
-    ret[length++] = ':';
-    do digits[count++] = (char)('0' + generation % 10);
-    while (generation /= 10);
-    while (count > 0) ret[length++] = digits[--count];
-    ret[length++] = ':';
-    do digits[count++] = (char)('0' + id % 10);
-    while (id /= 10);
-    while (count > 0) ret[length++] = digits[--count];
+    char text[CACHE_KEY_MAX], *end = text + sizeof(text);
+    char *at = digits_before(end, id);
+    *--at = ':';
+    at = digits_before(at, generation);
+    *--at = ':';
+    *--at = TIER_LETTERS[t];
+    size_t length = (size_t)(end - at);
+    memcpy(ret, at, length);
     ret[length] = 0;
     return length;
 }
