@@ -60,10 +60,10 @@ def crew(crew_world):
 
 @pytest.fixture(scope="session")
 def hasty_world(fault_worlds):
-    return fault_worlds(options={"timeline.lateness": "2s"})
+    return fault_worlds(options={"timeline.lateness": "1s"})
 
 
 @pytest.fixture
 def hasty(hasty_world):
-    """One of each daemon; what is older than a second is late."""
+    """One of each daemon; what is older than half a second is late."""
     yield from healed(hasty_world)

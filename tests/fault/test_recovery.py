@@ -3,10 +3,11 @@
 import concurrent.futures
 import os
 import subprocess
+import time
 
 import pytest
 
-from support.faults import crowd
+from support.faults import Proxy, crowd
 
 
 def followed_author(world, readers=3):
@@ -95,6 +96,31 @@ def test_another_fanoutd_takes_over_what_a_killed_one_held(crew, point):
     author.publish("by either")
     crew.drained()
     crew.same_as_oracle(*readers)
+
+
+@pytest.mark.sanitized
+def test_pushes_that_the_network_lost_are_made_again(pair):
+    """The timelines are there, their node is well; only what was sent to it never arrived."""
+    node = pair.stack.redis[1]
+    proxy = Proxy(node, node.socket + ".proxy")
+    own, node.socket = node.socket, node.socket + ".proxy"
+    try:
+        pair.wipe_caches()  # the daemons now speak to the proxy
+        author, readers = followed_author(pair, 8)
+        for reader in readers:
+            assert reader.get("/v1/me/feed").headers["Fanfare-Source"] == "resident"
+        proxy.swallow = True
+        author.publish("lost on its way")
+        pair.until("a push to be lost", lambda: proxy.swallowed)
+        time.sleep(0.2)
+        proxy.swallow = False
+        pair.drained()
+        pair.same_as_oracle(*readers)
+        pair.green()
+    finally:
+        node.socket = own
+        pair.wipe_caches()
+        proxy.close()
 
 
 CONCURRENT_REBUILDS = """

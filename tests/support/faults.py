@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -171,6 +172,47 @@ class FaultWorld(World):
                     got = client.feed(limit=limit, depth=min(depth, 10 * limit))
                     assert got == want[:len(got)] and len(got) >= min(len(want), 10 * limit), \
                         f"feed of {reader.user_id} from feedd {feedd} in pages of {limit}:\n{got[:30]}\noracle:\n{want[:30]}"
+
+
+class Proxy:
+    """
+    Stands between the daemons and a cache node on a unix socket. While `swallow` is set, what the daemons send is thrown away and the
+    connection closed, as when a network loses it: the node is well and answers nobody's question. It lets the first bytes of a new
+    connection through when they are a short question (a health probe's), so that the node is not taken for dead.
+    """
+
+    def __init__(self, server, path):
+        self.target = server.address[len("unix:"):]
+        self.address = f"unix:{path}"
+        self.swallow = False
+        self.swallowed = 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(64)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self.target)
+                for source, sink, question in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self.pass_on, args=(source, sink, question), daemon=True).start()
+
+    def pass_on(self, source, sink, question):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if question and self.swallow and len(data) > 40:
+                    self.swallowed += 1
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
 
 
 def sleepers(daemon):
