@@ -195,7 +195,7 @@ HALVES = {"a whole request": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "half a
 @pytest.mark.sanitized
 @pytest.mark.parametrize("sent", HALVES)
 def test_a_half_closed_client_is_answered_or_let_go_in_time(impatient, sent):
-    for _ in range(20):
+    for _ in range(4):
         began = time.monotonic()
         with Connection(impatient.stack.feedd[0].port) as c:
             c.send(HALVES[sent])
@@ -294,16 +294,17 @@ GARBAGE = [b"\x00" * 100, b"\xff\xfe\xfd" * 50, b"\x16\x03\x01\x02\x00\x01\x00\x
 
 @pytest.mark.sanitized
 @pytest.mark.parametrize("index", range(len(GARBAGE)))
-def test_garbage_is_answered_with_an_error_or_a_close(world, connect, index):
-    with connect() as c:
+def test_garbage_is_answered_with_an_error_or_a_close(impatient, index):
+    with Connection(impatient.stack.feedd[0].port) as c:
         try:
             c.send(GARBAGE[index])
             c.socket.shutdown(socket.SHUT_WR)
             answer = c.answer()
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError as e:
+            assert not isinstance(e, TimeoutError), "neither an answer nor a close"
             answer = None
         assert answer is None or 400 <= answer[0] < 600, answer
-    serves(world)
+    serves(impatient)
 
 
 LENGTHS = [["Content-Length: 2", "Content-Length: 60"], ["Content-Length: 2", "Content-Length: 2"], ["Content-Length: 2", "Transfer-Encoding: chunked"],
