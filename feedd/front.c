@@ -21,10 +21,16 @@
 #include "feedd/metrics.h"
 #include "feedd/routes.h"
 
+/* The arena of a request holds a feed page in one block. Requests are reused with it: otherwise each page would take
+ * from the allocator, and give back, what the next one needs. */
+enum { ARENA_BLOCK = 32 * 1024, SPARES_MAX = 64 };
+
 struct front {
     struct worker *worker;   /* (ref) */
     struct auth_cache *auth; /* (own) */
     struct list open;
+    struct list spare; /* (own) requests for reuse */
+    unsigned spares;
     atomic_uint open_count;
 };
 
@@ -33,6 +39,7 @@ struct front *front_new(struct worker *w) {
     f->worker = w;
     f->auth = auth_cache_new(w->feedd->keys);
     list_init(&f->open);
+    list_init(&f->spare);
     return f;
 }
 
@@ -41,6 +48,11 @@ void front_free(struct front **f) {
     for (struct list *n; !list_empty(&(*f)->open);) {
         n = (*f)->open.next;
         front_request_free(CONTAINER_OF(n, struct request, link));
+    }
+    for (struct list *n; (n = list_pop(&(*f)->spare));) {
+        struct request *r = CONTAINER_OF(n, struct request, link);
+        arena_fini(&r->arena);
+        mem_free(r);
     }
     auth_cache_free(&(*f)->auth);
     mem_free(*f);
@@ -57,21 +69,36 @@ void front_request_free(struct request *r) {
     list_del(&r->link);
     placement_release(r->view);
     json_free(&r->body);
-    arena_fini(&r->arena);
-    mem_free(r);
+    if (f->spares < SPARES_MAX) {
+        f->spares++;
+        arena_reset(&r->arena);
+        list_add_head(&f->spare, &r->link);
+    } else {
+        arena_fini(&r->arena);
+        mem_free(r);
+    }
     atomic_fetch_sub_explicit(&f->open_count, 1, memory_order_relaxed);
 }
 
 static struct request *request_make(struct front *f, struct http_request *http, const struct route *route,
                                     uint64_t id) {
-    struct request *r = NEW(struct request);
+    struct request *r;
+    struct list *spare = list_pop(&f->spare);
+    if (spare) {
+        f->spares--;
+        r = CONTAINER_OF(spare, struct request, link);
+        struct arena arena = r->arena;
+        *r = (struct request){.arena = arena};
+    } else {
+        r = NEW(struct request);
+        arena_init(&r->arena, ARENA_BLOCK);
+    }
     r->front = f;
     r->worker = f->worker;
     r->route = route;
     r->http = http;
     r->id = id;
     r->started_ns = http_started_ns(http);
-    arena_init(&r->arena, 0);
     r->deadline.fire = request_deadline_passed;
     list_add_tail(&f->open, &r->link);
     atomic_fetch_add_explicit(&f->open_count, 1, memory_order_relaxed);
