@@ -38,7 +38,13 @@ const char *tier_name(enum tier t) {
 static struct placement_view *view_of(struct placement_table *const tables[TIER_COUNT]) {
     struct placement_view *v = NEW(struct placement_view);
     atomic_init(&v->refs, 1);
-    for (int t = 0; t < TIER_COUNT; t++) v->tables[t] = placement_table_ref(tables[t]);
+    atomic_init(&v->settled, false);
+    for (int t = 0; t < TIER_COUNT; t++) {
+        v->tables[t] = placement_table_ref(tables[t]);
+        for (size_t i = 0; i < RING_SLOTS; i++)
+            if (v->fill_after_ms < tables[t]->slots[i].fill_after_ms)
+                v->fill_after_ms = tables[t]->slots[i].fill_after_ms;
+    }
     return v;
 }
 
@@ -62,13 +68,21 @@ uint64_t placement_version(const struct placement_view *v, enum tier t) {
     return v->tables[t]->version;
 }
 
+/* A page asks this some 60 times: the clock is read only until the last embargo of the view is over. */
+static bool may_fill(const struct placement_view *v, const struct placement_slot *slot) {
+    struct placement_view *view = (struct placement_view *)v;
+    if (atomic_load_explicit(&view->settled, memory_order_relaxed)) return true;
+    uint64_t now = clock_mono_ms();
+    if (now >= v->fill_after_ms) atomic_store_explicit(&view->settled, true, memory_order_relaxed);
+    return now >= slot->fill_after_ms;
+}
+
 bool placement_locate(const struct placement_view *v, enum tier t, uint64_t id, struct location *ret) {
     const struct placement_table *table = v->tables[t];
     const struct placement_slot *slot = &table->slots[ring_slot(id)];
     if (slot->node == RING_NONE) return false;
-    *ret = (struct location){.node = &table->nodes[slot->node],
-                             .generation = slot->generation,
-                             .may_fill = clock_mono_ms() >= slot->fill_after_ms};
+    *ret = (struct location){
+        .node = &table->nodes[slot->node], .generation = slot->generation, .may_fill = may_fill(v, slot)};
     return true;
 }
 

@@ -18,6 +18,8 @@
 struct placement_view {
     atomic_uint refs;
     struct placement_table *tables[TIER_COUNT]; /* (own) a reference each */
+    uint64_t fill_after_ms;                     /* monotonic: the end of the last fill embargo in it */
+    atomic_bool settled;                        /* that is past: nobody need look at the clock for it any more */
 };
 
 /* A poll on its way. Outlives the placement when that is freed first. */
