@@ -123,7 +123,6 @@ def test_feedd_finishes_what_is_under_way_before_it_ends(world):
     assert set(posts) <= set(world.oracle(user, 10**6)), "an acknowledged post is lost"
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", ["feedd", "fanoutd"])
 @pytest.mark.parametrize("arguments,code,said", [
     (["--nonsense"], 2, "nonsense"), (["--set", "feedd.no_such=1", "--set", "fanoutd.no_such=1"], 2, "no_such"), (["-c", "/does/not/exist"], 2, "/does/not/exist"),

@@ -99,7 +99,6 @@ def test_without_a_limit_there_are_no_limit_headers(world):
     assert not [name for name in world.user().get("/v1/me").headers if name.startswith("RateLimit")]
 
 
-@pytest.mark.fast
 @pytest.mark.sanitized
 def test_publishers_are_told_to_wait_while_delivery_is_behind(narrow):
     reader, author = narrow.users(2)

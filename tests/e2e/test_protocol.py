@@ -191,7 +191,6 @@ HALVES = {"a whole request": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "half a
           "nothing": ""}
 
 
-@pytest.mark.fast
 @pytest.mark.sanitized
 @pytest.mark.parametrize("sent", HALVES)
 def test_a_half_closed_client_is_answered_or_let_go_in_time(impatient, sent):

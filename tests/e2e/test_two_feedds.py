@@ -30,7 +30,6 @@ def test_one_key_at_two_feedds_at_once_is_one_post(pair):
     assert len(user.feed()) == 5
 
 
-@pytest.mark.fast
 @pytest.mark.sanitized
 def test_what_one_feedd_hides_the_other_does_not_serve(pair):
     reader, author = pair.users(2)
