@@ -25,17 +25,17 @@ def other_feedd(world, client):
 
 @pytest.mark.sanitized
 @pytest.mark.threads
-@pytest.mark.parametrize("nth", range(1, 5))
-def test_a_fill_in_progress_does_not_bring_back_a_deleted_post(pair, friends, nth):
+def test_a_fill_in_progress_does_not_bring_back_a_deleted_post(pair, friends):
     author, reader, _ = friends
-    post = author.publish("to be deleted while it is filled")["id"]
-    pair.drained()
-    # relations, post, author, counters: one of these fills is the nth
-    with pair.paused_at("cache.before_swap", pair.stack.feedd[0], lambda: reader.get("/v1/me/feed"), nth=nth, must=nth == 1):
-        other_feedd(pair, author).done("DELETE", f"/v1/posts/{post}")
-    for feedd in (0, 1):
-        assert pair.client(reader.user_id, feedd=feedd).get(f"/v1/posts/{post}").status_code == 404
-    pair.same_as_oracle(reader)
+    # Four tiers are asked; the content's swap is the third or the fourth, as the answers happen to come.
+    for nth in (1, 2, 3, 4, 3, 4, 3, 4, 3, 4):
+        post = author.publish("to be deleted while it is filled")["id"]
+        pair.drained()
+        with pair.paused_at("cache.before_swap", pair.stack.feedd[0], lambda: reader.get("/v1/me/feed"), nth=nth):
+            other_feedd(pair, author).done("DELETE", f"/v1/posts/{post}")
+        for feedd in (0, 1):
+            assert pair.client(reader.user_id, feedd=feedd).get(f"/v1/posts/{post}").status_code == 404
+        pair.same_as_oracle(reader)
 
 
 @pytest.mark.parametrize("nth", range(1, 4))
