@@ -277,7 +277,7 @@ class Memcached(Process):
         return f"127.0.0.1:{self.port}" if self.port else f"unix:{self.socket}"
 
     def start(self):
-        argv = ["memcached", "-m", str(self.megabytes), "-t", "2", "-c", "4096", "-U", "0"]
+        argv = ["memcached", "-m", str(self.megabytes), "-t", "1", "-c", "4096", "-U", "0"]
         if self.port:
             argv += ["-l", "127.0.0.1", "-p", str(self.port)]
         else:

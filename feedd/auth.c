@@ -10,7 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 
-#define PLACES 4096
+#define PLACES 16384
 
 struct place {
     char *token; /* (own) NULL: free */
