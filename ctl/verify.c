@@ -160,6 +160,10 @@ static void count_source(struct verify *v, const struct http_reply *reply) {
 
 static void on_page(void *ctx, enum err err, const struct http_reply *reply) {
     struct reader *r = ctx;
+    if (err == ERR_REFUSED && !r->v->pages) { /* nobody there from the start: no server to be patient with */
+        fail(r, "no feed server answers at", str_c(r->v->c->url));
+        return;
+    }
     bool again = err != ERR_OK || reply->status == 429 || reply->status == 503;
     if (again) {
         if (clock_mono_ms() - r->asked_ms > PATIENCE_MS)
