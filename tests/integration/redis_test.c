@@ -126,6 +126,8 @@ static void many_pipelined_with_large_values(void **state) {
     static struct got sets[N], gets[N];
     memset(sets, 0, sizeof(sets));
     memset(gets, 0, sizeof(gets));
+    redis_free(&redis); /* one that waits: 40 MB take a busy machine longer than the others' half second */
+    redis = redis_new(loop, env_address("FANFARE_TEST_REDIS_A"), 20000, 1000);
     for (int i = 0; i < N; i++) {
         COMMAND(&sets[i], STR("SET"), STR("t:big"), str_of(big, SIZE));
         COMMAND(&gets[i], STR("GET"), STR("t:big"));
