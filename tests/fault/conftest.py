@@ -32,6 +32,7 @@ def fault_worlds():
 def healed(world):
     world.heal()
     world.settled()
+    world.forgive()
     yield world
     world.heal()
 

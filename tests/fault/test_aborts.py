@@ -101,7 +101,9 @@ class Read(Hide):
         return self.readers[0].get("/v1/me/feed")
 
     def again(self):
-        until_answer(self.act, 200)
+        items = until_answer(self.act, 200).json()["items"]
+        assert [item["id"] for item in items] == self.world.oracle(self.readers[0])
+        self.world.make_cold(self.readers[0])  # else what a dead builder began stands in the way for 10 s
 
 
 class LeftJob(Post):

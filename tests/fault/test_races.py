@@ -130,7 +130,7 @@ def test_a_slow_worker_loses_nothing_when_the_placement_changes(pair, friends, p
     pair.same_as_oracle(reader, other)
 
 
-@pytest.mark.parametrize("point", ["fanout.after_slice", "fanout.before_push", pytest.param("fanout.after_push", marks=pytest.mark.sanitized)])
+@pytest.mark.parametrize("point", ["fanout.before_push", pytest.param("fanout.after_push", marks=pytest.mark.sanitized)])
 def test_a_slow_worker_loses_nothing_when_its_node_is_ejected(pair, point):
     author, *readers = pair.users(7)
     for reader in readers:

@@ -141,7 +141,7 @@ END $$
 
 def test_total_cache_loss_costs_the_database_a_bounded_number_of_rebuilds(crew):
     readers = crowd(crew, 300, follows=30, seed=3)
-    crew.sql("INSERT INTO posts (shard, id, author_id, text) SELECT u.shard, mint_id(u.shard), u.id, 'post ' || n FROM users u, generate_series(1, 10) AS n")
+    crew.sql("INSERT INTO posts (shard, id, author_id, text) SELECT u.shard, mint_id(u.shard), u.id, 'post ' || n FROM users u, generate_series(1, 4) AS n")
     clients = [crew.client(r.user_id, feedd=i % 2, check=False) for i, r in enumerate(readers)]
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(clients)) as pool:
         for server in crew.stack.redis:

@@ -44,6 +44,11 @@ def fanoutd_killed_again_and_again(world):
         world.restart(world.stack.fanoutd[i % 2])
 
 
+def daemons_frozen(world):
+    with world.frozen(world.stack.fanoutd[0], world.stack.feedd[0]):
+        time.sleep(3)
+
+
 def postgres_restarted_fast(world):
     world.stack.postgres.stop()
     time.sleep(1)
@@ -66,10 +71,6 @@ def feedd(world):
     return world.stack.feedd[0]
 
 
-def fanoutd(world):
-    return world.stack.fanoutd[0]
-
-
 def postgres(world):
     return world.stack.postgres
 
@@ -83,9 +84,8 @@ FAULTS = {
     "memcached frozen": frozen(memcached(1), 3),
     "all caches emptied": emptied,
     "fanoutd killed every 0.4 s": fanoutd_killed_again_and_again,
-    "fanoutd frozen": frozen(fanoutd, 3),
     "feedd killed": away(feedd, 0.5),
-    "feedd frozen": frozen(feedd, 3),
+    "fanoutd and feedd frozen": daemons_frozen,
     "postgres killed": away(postgres, 0.5),
     "postgres restarted": postgres_restarted_fast,
 }

@@ -41,6 +41,7 @@ class FaultWorld(World):
 
     def __init__(self, folder, options=None, **arguments):
         super().__init__(folder, options=dict(FAST_OPTIONS, **(options or {})), **arguments)
+        self.forgiven = ""
         for daemon in self.stack.daemons:
             daemon.env["FANFARE_FAILPOINT_FILE"] = self.points_of(daemon)
 
@@ -141,6 +142,16 @@ class FaultWorld(World):
         changed = "SELECT coalesce(extract(epoch FROM clock_timestamp() - max(changed_at)), 9) > 2.2 FROM cache_tiers"
         self.until("placement at rest", lambda: self.sql(changed) == "t", timeout)
         self.drained(timeout)
+
+    def forgive(self):
+        """A keeper lets a node that it saw ejected again and again back in later and later; a new one knows of none."""
+        returned = self.sql("SELECT max(changed_at) FROM cache_nodes WHERE why = 'answers again'")
+        if returned != self.forgiven:
+            self.forgiven = returned
+            for daemon in self.stack.fanoutd:
+                daemon.kill()
+            for daemon in self.stack.fanoutd:
+                daemon.start()
 
     # -- comparing ---------------------------------------------------------------------------------------------------------------------
 
@@ -257,6 +268,7 @@ class Load:
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.posts = {}    # id -> text, of every 201
+        self.authors = {}  # id -> author
         self.deleted = set()
         self.pending = []  # (user, key, text) without an answer yet
         self.wrong = []
@@ -321,6 +333,7 @@ class Load:
         with self.lock:
             if self.posts.setdefault(answer.json()["id"], text) != text:
                 self.wrong.append(f"post {answer.json()['id']} was answered to two keys")
+            self.authors[answer.json()["id"]] = user
         return True
 
     def publish(self, rng, session):
@@ -350,11 +363,11 @@ class Load:
     def delete(self, rng, session):
         time.sleep(self.rest_s * 5)
         with self.lock:
-            left = [p for p in self.posts if p not in self.deleted]
+            left = [p for p in self.authors if p not in self.deleted]
         if not left:
             return
         post = rng.choice(left)
-        author = self.author_of(post)
+        author = self.authors[post]
         answer = self.call(session, author, "DELETE", f"/v1/posts/{post}")
         if answer is None or answer.status_code == 503:
             return  # may have happened: the oracle knows
@@ -364,15 +377,6 @@ class Load:
             seen = self.call(session, author, "GET", f"/v1/posts/{post}", feedd=feedd)
             if seen is not None and seen.status_code not in (404, 503):
                 self.wrong.append(f"post {post} was deleted (204) and then served by feedd {feedd}: {seen.status_code}")
-
-    def author_of(self, post):
-        shard = int(post) >> 12 & 1023
-        if not hasattr(self, "by_shard"):
-            self.by_shard = {}
-            for u in self.users:
-                self.by_shard.setdefault(u >> 12 & 1023, []).append(u)
-        candidates = self.by_shard[shard]
-        return candidates[0] if len(candidates) == 1 else int(self.world.sql(f"SELECT author_id FROM posts WHERE id = {post}"))
 
     def finish(self):
         """Publishes what had no answer when the load stopped."""
