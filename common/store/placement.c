@@ -121,7 +121,7 @@ uint64_t placement_db_now_ms(const struct placement *p, uint64_t *ret_error_ms) 
     return then + age;
 }
 
-/* Decimal, from the end: two digits a step, since every object of every page has a key. Returns where the text begins. */
+/* Decimal, from the end, two digits a step: every object of every page has a key. Returns where the text begins. */
 static char *digits_before(char *end, uint64_t v) {
     static const char PAIRS[] =
         "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
